@@ -1,0 +1,8 @@
+"""Energy-based cross-attention for Stable Diffusion: Bayesian context update (BCU) and composition (CACAO)."""
+
+from __future__ import annotations
+
+from lib_ebca.directives import DirectiveError
+from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan, PlanError
+
+__all__ = ["Boost", "ContextUpdate", "DirectiveError", "Edit", "Plan", "PlanError"]

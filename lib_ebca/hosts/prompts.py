@@ -1,0 +1,172 @@
+"""Prompts to contexts for diffusers pipelines: emphasis, BREAK and any length, with the pipeline's own encoders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lib_ebca import words
+from lib_ebca.words import Token, TokenisedPrompt
+
+
+@dataclass(frozen=True)
+class EncodedPrompt:
+    """`context` is (T, D), with T a multiple of the chunk length; `pooled` (P,), for SDXL alone."""
+
+    context: Tensor
+    pooled: Tensor | None
+    tokenised: TokenisedPrompt
+
+
+@dataclass(frozen=True)
+class EncodedBatch:
+    """Prompts and negative prompts padded to one length T: contexts (B, T, D), pooled (B, P) for SDXL alone.
+
+    The negative tensors are None where no negative prompts were given.
+    """
+
+    contexts: Tensor
+    pooled: Tensor | None
+    negative_contexts: Tensor | None
+    negative_pooled: Tensor | None
+    tokenised: tuple[TokenisedPrompt, ...]
+
+
+class PromptEncoder:
+    """The text encoders of one pipeline, of the SD 1, SD 2, SDXL or SDXL refiner kind.
+
+    A prompt without emphasis that fits into one chunk gets the very numbers of the pipeline's own `encode_prompt`.
+    What was encoded is kept, so an encoder should not outlive a change of the pipeline's weights.
+
+    Args:
+        pipe: has tokenizer and text_encoder, or tokenizer_2 and text_encoder_2, or both.
+        clip_skip: layers to skip from the end, as diffusers counts them; it skips none for negative prompts.
+    """
+
+    def __init__(self, pipe: Any, clip_skip: int | None = None) -> None:
+        pairs: list[tuple[Any, Any]] = [
+            (getattr(pipe, f"tokenizer{suffix}", None), getattr(pipe, f"text_encoder{suffix}", None))
+            for suffix in ("", "_2")
+        ]
+        self._pipe = pipe
+        self._clip_skip = clip_skip
+        self._penultimate = pairs[1][1] is not None
+        self._pairs = tuple(pair for pair in pairs if pair[1] is not None)
+        self._encoded: dict[tuple[str, int, bool], EncodedPrompt] = {}
+        if not self._pairs:
+            raise ValueError(f"{type(pipe).__name__} has neither text_encoder nor text_encoder_2: prompts need one")
+
+    @property
+    def tokenizer(self) -> Any:
+        """The tokenizer that rows are counted with; a second one of the pipeline differs in its padding alone."""
+        return self._pairs[0][0]
+
+    def tokenise(self, prompt: str) -> TokenisedPrompt:
+        """The tokens of `prompt`, unpadded."""
+        return words.tokenise(self.tokenizer, prompt)
+
+    def encode(self, prompt: str, chunks: int = 1, negative: bool = False) -> EncodedPrompt:
+        """The context of `prompt`, padded with the encoding of "" to at least `chunks` chunks.
+
+        Each chunk is encoded on its own. Emphasis multiplies its rows and then restores the mean of the chunk's
+        context. Pooled is that of the first chunk. `tokenised` covers the padding too.
+        """
+        key = (prompt, chunks, negative)
+        if key not in self._encoded:
+            self._encoded[key] = self._padded(prompt, chunks, negative)
+        return self._encoded[key]
+
+    def _padded(self, prompt: str, chunks: int, negative: bool) -> EncodedPrompt:
+        tokenised = self.tokenise(prompt)
+        missing = chunks - len(tokenised.lengths)
+        if missing == 0:
+            return self._encode(tokenised, negative)
+        if missing < 0:
+            return self.encode(prompt, len(tokenised.lengths), negative)
+        own, empty = self.encode(prompt, 1, negative), self.encode("", 1, negative)
+        padded = TokenisedPrompt(
+            prompt,
+            own.tokenised.tokens + empty.tokenised.tokens * missing,
+            own.tokenised.lengths + empty.tokenised.lengths * missing,
+        )
+        return EncodedPrompt(torch.cat([own.context, *[empty.context] * missing]), own.pooled, padded)
+
+    @torch.no_grad()
+    def _encode(self, tokenised: TokenisedPrompt, negative: bool) -> EncodedPrompt:
+        contexts: list[Tensor] = []
+        pooled: Tensor | None = None
+        for i, (tokenizer, text_encoder) in enumerate(self._pairs):
+            own = tokenised if i == 0 else words.tokenise(tokenizer, tokenised.text)
+            results = [
+                self._encode_chunk(text_encoder, chunk, length, negative)
+                for chunk, length in zip(own.chunks, own.lengths, strict=True)
+            ]
+            contexts.append(torch.cat([context for context, _ in results]))
+            if pooled is None:
+                pooled = results[0][1]
+        dtype = self._pairs[-1][1].dtype
+        context = torch.cat([context.to(contexts[-1].device) for context in contexts], dim=-1).to(dtype)
+        return EncodedPrompt(context, pooled, tokenised)
+
+    def _encode_chunk(
+        self, text_encoder: Any, chunk: tuple[Token, ...], length: int, negative: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        ids = torch.tensor([[token.id for token in chunk]], device=self._device(text_encoder))
+        skip = None if negative else self._clip_skip
+        if self._penultimate:
+            output = text_encoder(ids, output_hidden_states=True)
+            hidden = output.hidden_states[-((skip or 0) + 2)]
+        else:
+            mask = None
+            if getattr(text_encoder.config, "use_attention_mask", False):
+                mask = (torch.arange(len(chunk), device=ids.device) < length + 2).long().unsqueeze(0)
+            output = text_encoder(ids, attention_mask=mask, output_hidden_states=skip is not None)
+            hidden = output[0]
+            if skip is not None:
+                # transformers 5 keeps the layers of CLIPTextModel in the model itself.
+                layers = getattr(text_encoder, "text_model", text_encoder)
+                hidden = layers.final_layer_norm(output.hidden_states[-(skip + 1)])
+        pooled = output[0][0] if self._penultimate and output[0].ndim == 2 else None
+        return _weighted(hidden[0], [token.weight for token in chunk]), pooled
+
+    def _device(self, text_encoder: Any) -> torch.device:
+        device = torch.device(text_encoder.device)
+        # Weights that are brought in layer by layer leave the module on "meta" between calls.
+        return torch.device(self._pipe._execution_device) if device.type == "meta" else device
+
+
+def encode_batch(encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequence[str] | None) -> EncodedBatch:
+    """All of `prompts` and `negatives` (none, or as many), padded to the chunks of the longest of them.
+
+    Every prompt is encoded on its own: its context does not depend on its neighbours. Raises ValueError if the
+    numbers of prompts and negative prompts differ.
+    """
+    if not prompts:
+        raise ValueError("prompts is empty: there should be at least one")
+    if negatives and len(negatives) != len(prompts):
+        raise ValueError(f"negatives has {len(negatives)} entries: it should have {len(prompts)}, as prompts does")
+    tokenised = tuple(encoder.tokenise(prompt) for prompt in prompts)
+    chunks = max(len(each.lengths) for each in (*tokenised, *map(encoder.tokenise, negatives or ())))
+    contexts, pooled = _stacked([encoder.encode(prompt, chunks) for prompt in prompts])
+    if not negatives:
+        return EncodedBatch(contexts, pooled, None, None, tokenised)
+    negative_contexts, negative_pooled = _stacked([encoder.encode(text, chunks, negative=True) for text in negatives])
+    return EncodedBatch(contexts, pooled, negative_contexts, negative_pooled, tokenised)
+
+
+def _stacked(encoded: Sequence[EncodedPrompt]) -> tuple[Tensor, Tensor | None]:
+    pooled = [each.pooled for each in encoded if each.pooled is not None]
+    return torch.stack([each.context for each in encoded]), torch.stack(pooled) if pooled else None
+
+
+def _weighted(context: Tensor, weights: Sequence[float]) -> Tensor:
+    """`context` (T, D) with its rows weighted and its mean restored; untouched where every weight is 1."""
+    if all(weight == 1.0 for weight in weights):
+        return context
+    exact = context.to(torch.promote_types(context.dtype, torch.float32))
+    weighted = exact * torch.tensor(weights, dtype=exact.dtype, device=exact.device).unsqueeze(1)
+    return (weighted * (exact.mean() / weighted.mean())).to(context.dtype)

@@ -1,0 +1,47 @@
+"""A CLIP tokenizer over bytes with a few merged words, and small random text encoders."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+WORDS = ("cat", "dog", "shirt", "sofa", "castle")
+
+
+def tokenizer(pad_token: str = "<|endoftext|>") -> Any:
+    """`cat` is one token, `cats` two (ca|t|s are bytes and merges, the plural has no merge of its own)."""
+    alphabet = sorted(ByteLevel.alphabet())
+    # SD 2 pads with "!", which is token 0.
+    alphabet.insert(0, alphabet.pop(alphabet.index("!")))
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        pieces = [*word[:-1], f"{word[-1]}</w>"]
+        while len(pieces) > 1:
+            if (pieces[0], pieces[1]) not in merges:
+                merges.append((pieces[0], pieces[1]))
+            pieces = [pieces[0] + pieces[1], *pieces[2:]]
+    spellings = [*alphabet, *(f"{c}</w>" for c in alphabet), *dict.fromkeys(a + b for a, b in merges)]
+    vocabulary = {spelling: i for i, spelling in enumerate([*spellings, "<|startoftext|>", "<|endoftext|>"])}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
+
+
+def text_encoder(tokens: Any, seed: int, projection: bool = False, hidden: int = 32, **extra: Any) -> Any:
+    """A CLIPTextModel of three layers, with `projection` a CLIPTextModelWithProjection."""
+    torch.manual_seed(seed)
+    config = CLIPTextConfig(
+        vocab_size=len(tokens),
+        hidden_size=hidden,
+        intermediate_size=37,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=24,
+        bos_token_id=tokens.bos_token_id,
+        eos_token_id=tokens.eos_token_id,
+        pad_token_id=tokens.pad_token_id,
+        **extra,
+    )
+    return (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
