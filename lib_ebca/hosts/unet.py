@@ -1,0 +1,118 @@
+"""diffusers' UNet: its cross-attention layers in their order, and the cascade's way in and out of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
+from torch import Tensor
+
+from lib_ebca.adjoint import NotLinearError
+from lib_ebca.cascade import Cascade, UnknownRowsError, UnknownSizeError
+from lib_ebca.hosts.patch import replaced
+from lib_ebca.layer import Projections, attention
+
+STOCK = (AttnProcessor2_0, AttnProcessor)
+"""Processors whose arithmetic the fused layer repeats; every other one is called as it is."""
+
+
+def cross_attention_layers(unet: UNet2DConditionModel) -> list[tuple[str, Attention]]:
+    """The layers that read the prompt, with their names, in the order in which the UNet runs them: down, mid, up.
+
+    Layers that normalise the context or the keys are left out: their keys are no linear map of the context.
+    """
+    return [
+        (f"{part}.{name}", module)
+        for part in ("down_blocks", "mid_block", "up_blocks")
+        for name, module in getattr(unet, part).named_modules()
+        if isinstance(module, Attention) and module.is_cross_attention and _linear_keys(module)
+    ]
+
+
+@contextmanager
+def installed(
+    unet: UNet2DConditionModel, current: Callable[[], Cascade | None], tell: Callable[[str], None]
+) -> Iterator[None]:
+    """Put a cascade into a UNet's cross-attention layers for the length of the block.
+
+    Args:
+        unet: the model; afterwards each of its attributes is the object that it was before.
+        current: the cascade of the evaluation under way; None lets the layers work as they are.
+        tell: takes a sentence for the user if a layer cannot be served; such a layer passes through unchanged.
+    """
+    layers = cross_attention_layers(unet)
+    if not layers:
+        tell("EBCA was not applied: the UNet has no cross-attention whose keys are a linear map of the prompt.")
+    with ExitStack() as stack:
+        for index, (name, module) in enumerate(layers):
+            stack.enter_context(replaced(module, "forward", _forward(module, index, name, current, tell)))
+        yield
+
+
+def _forward(
+    module: Attention, index: int, name: str, current: Callable[[], Cascade | None], tell: Callable[[str], None]
+) -> Callable[..., Tensor]:
+    found = module.forward
+    # Somebody's own forward, on the instance or in a subclass, has to be called, whatever processor stands below it.
+    theirs = "forward" in vars(module) or type(module).forward is not Attention.forward
+
+    def forward(
+        hidden_states: Tensor,
+        encoder_hidden_states: Any = None,
+        attention_mask: Tensor | None = None,
+        **keywords: Any,
+    ) -> Tensor:
+        cascade = current()
+        if cascade is None or encoder_hidden_states is None:
+            return found(hidden_states, encoder_hidden_states, attention_mask, **keywords)
+        # IP-Adapter hands its image embeddings on beside the text: (text, [images]).
+        beside = encoder_hidden_states[1:] if isinstance(encoder_hidden_states, tuple) else None
+        given = encoder_hidden_states if beside is None else encoder_hidden_states[0]
+
+        def attend(context: Tensor) -> Tensor:
+            read = context if beside is None else (context, *beside)
+            return found(hidden_states, read, attention_mask, **keywords)
+
+        plain_call = beside is None and attention_mask is None and not keywords and hidden_states.ndim == 3
+        own = plain_call and not theirs and _plain(module)
+        try:
+            return attention(_projections(module, index, name), cascade, hidden_states, given, attend, own)
+        except (UnknownRowsError, UnknownSizeError, NotLinearError) as error:
+            # Without the layer's name: many layers with one trouble are told of once.
+            tell(f"EBCA was not applied in some layers: {error}.")
+            return attend(given)
+
+    return forward
+
+
+def _projections(module: Attention, index: int, name: str) -> Projections:
+    """The layer's parts as they are now: a LoRA that is loaded meanwhile puts others in their place."""
+
+    def to_out(states: Tensor) -> Tensor:
+        return module.to_out[1](module.to_out[0](states))
+
+    # AttnProcessor2_0 leaves the scale to the kernel; naming it would change nothing but the last bit.
+    scale = None if module.scale_qk else module.scale
+    return Projections(index, name, module.to_q, module.to_k, module.to_v, to_out, module.heads, scale)
+
+
+def _linear_keys(module: Attention) -> bool:
+    plain = module.norm_cross is None and module.norm_q is None and module.norm_k is None
+    return plain and module.added_kv_proj_dim is None
+
+
+def _plain(module: Attention) -> bool:
+    """Whether the layer does nothing but project, attend and project back."""
+    upcast = type(module.processor) is AttnProcessor and (module.upcast_attention or module.upcast_softmax)
+    return (
+        type(module.processor) in STOCK
+        and not upcast
+        and module.spatial_norm is None
+        and module.group_norm is None
+        and not module.residual_connection
+        and module.rescale_output_factor == 1
+        and not module.fused_projections
+    )
