@@ -1,0 +1,84 @@
+"""`ebca demo`: a contact sheet of what the method does, drawn with the embedded model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import generate, loading, pictures, plots, progress, request, settings
+from cli.recipe import EMBEDDED_DEFAULT, Settings, to_text
+from cli.sheet import contact_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from cli.generate import Drawn
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A column of the sheet: what is said in the prompt besides PROMPT."""
+
+    label: str
+    directives: str = ""
+
+    @property
+    def heading(self) -> str:
+        """What stands over the column."""
+        return f"{self.label}: {self.directives}" if self.directives else self.label
+
+
+PROMPT = "a red circle and a blue square"
+PLAIN = Variant("plain")
+BCU = Variant("BCU", "<bcu:0.01:0.02>")
+VARIANTS = (
+    PLAIN,
+    BCU,
+    Variant("addition", "<edit:a green star:1:from=0.1>"),
+    Variant("removal", "<edit:a blue square:-0.5:from=0.1>"),
+    Variant("boost", "<bcu:0.01:0.02> <boost:square:2.5>"),
+)
+SEEDS = range(1, 5)
+STEPS = 25
+
+
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("demo"),
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Another model than the embedded one.")
+    ] = EMBEDDED_DEFAULT,
+    steps: Annotated[int, typer.Option(help="Sampling steps of each picture.")] = STEPS,
+) -> None:
+    """Draw a prompt plainly, with BCU, an addition, a removal and a boost, for several seeds, and plot the energies."""
+    asked = settings.checked(Settings(model=model, steps=steps))
+    folder = pictures.output_folder(out)
+    loaded = loading.load(asked)
+    asked = settings.completed(asked, loaded)
+
+    images: dict[tuple[str, int], Image] = {}
+    recorded: dict[str, Drawn] = {}
+    with progress.bar("drawing") as advance:
+        for done, (seed, variant) in enumerate((seed, variant) for seed in SEEDS for variant in VARIANTS):
+            (wanted,) = request.wanted([f"{PROMPT} {variant.directives}".strip()])
+            request.check_boosts(wanted, loaded.pipe.tokenizer)
+            (batch,) = request.batches(wanted, asked, [seed], 1)
+            energies = seed == SEEDS[0] and variant in (PLAIN, BCU)
+            drawn = generate.draw(loaded, batch.recipes, progress.silent, record_energies=energies)
+            if energies:
+                recorded[variant.label] = drawn
+            images[variant.label, seed] = drawn.images[0]
+            pictures.save_numbered(drawn.images[0], folder, seed, to_text(batch.recipes[0], loaded.source))
+            advance(done + 1, len(SEEDS) * len(VARIANTS))
+
+    rows = [(f"seed {seed}", [images[variant.label, seed] for variant in VARIANTS]) for seed in SEEDS]
+    sheet = contact_sheet(f'"{PROMPT}"', [variant.heading for variant in VARIANTS], rows)
+    runs = {"with BCU": recorded[BCU.label].run.energies, "without BCU": recorded[PLAIN.label].run.energies}
+    plot = plots.energies(runs, 0, f'"{PROMPT}", seed {SEEDS[0]}')
+    sheet_path = pictures.save_free(folder / "contact-sheet.png", pictures.png(sheet))
+    plot_path = pictures.save_free(folder / "energy.png", plot)
+    typer.echo(f"contact sheet  {sheet_path}")
+    typer.echo(f"energy plot    {plot_path}")
+    typer.echo(f"{len(images)} pictures    {folder}")

@@ -1,0 +1,45 @@
+"""From an exception to one clear sentence on stderr and an exit code."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import typer
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class UserError(Exception):
+    """Something the person at the terminal can put right. `str()` is the sentence that says what and how."""
+
+
+@contextmanager
+def sentences() -> Iterator[None]:
+    """Ends the command with a sentence: exit code 2 for what the user can put right, 130 for Ctrl-C.
+
+    Anything else passes through with its traceback: it is a defect, and the traceback is what a report needs.
+    Raises typer.Exit.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(INTERRUPTED) from None
+    except Exception as error:
+        sentence = _sentence(error)
+        if sentence is None:
+            raise
+        typer.echo(f"Error: {sentence}", err=True)
+        raise typer.Exit(BAD_INPUT) from None
+
+
+def _sentence(error: Exception) -> str | None:
+    kind = type(error)
+    # The core's errors for bad input are ValueErrors of its own whose text is a sentence already. Classes are told by
+    # name here: importing them would load torch where it was not needed.
+    if isinstance(error, UserError) or (isinstance(error, ValueError) and kind.__module__.startswith("lib_ebca.")):
+        return str(error)
+    if kind.__name__ == "OutOfMemoryError":
+        return "the device has not enough memory for this: use a smaller --batch-size, --width and --height, or --dtype"
+    return None

@@ -1,0 +1,121 @@
+"""The options that several sub-commands share.
+
+`--bcu`, `--edit` and `--boost` are the prompt's directives, spelt as options: they are read by the directives' parser.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from cli.errors import UserError
+
+if TYPE_CHECKING:
+    from lib_ebca.plan import Plan
+
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="MODEL",
+        help="Embedded model, folder in diffusers layout, single .safetensors file, or hub id.  [default: shapes]",
+        show_default=False,
+    ),
+]
+BcuOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bcu",
+        metavar="[ATTN:NORM]",
+        help="Bayesian context update of the prompt; without a value the published 0.01:0.02.",
+    ),
+]
+EditOption = Annotated[
+    list[str] | None,
+    typer.Option("--edit", metavar="TEXT:STRENGTH", help="Add what TEXT says, or take it away (negative). Repeatable."),
+]
+BoostOption = Annotated[
+    list[str] | None,
+    typer.Option("--boost", metavar="WORD:FACTOR", help="Stronger pull for a word or phrase. Repeatable."),
+]
+AllowPickleOption = Annotated[
+    bool, typer.Option("--allow-pickle", help="Also load .ckpt, .pt and .bin files, which can run code of their own.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout, nothing else there.")]
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|inf|nan)(?:e[-+]?\d+)?"
+_BCU_VALUE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::.*)?", re.IGNORECASE)
+
+
+def with_bcu_value(arguments: Sequence[str]) -> list[str]:
+    """`--bcu` with its value attached to it: the next argument where that is two numbers, and none otherwise.
+
+    The parser below Typer knows options with a value and options without, not both in one; and a prompt that follows
+    a bare `--bcu` must stay a prompt.
+    """
+    attached: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--":
+            return [*attached, argument, *rest]
+        if argument == "--bcu":
+            argument = "--bcu=" + (rest.pop(0) if rest and _BCU_VALUE.fullmatch(rest[0]) else "")
+        attached.append(argument)
+    return attached
+
+
+class PlanCommand(TyperCommand):
+    """A command with the option `--bcu`, which may stand alone."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, with_bcu_value(args))
+
+
+def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iterable[str] | None) -> Plan:
+    """The plan that the options ask for. Raises UserError, naming the option and quoting what was written."""
+    from lib_ebca.plan import Plan
+
+    return Plan(
+        update=None if bcu is None else _directive("bcu", bcu).update,
+        edits=tuple(_directive("edit", edit).edits[0] for edit in edits or ()),
+        boosts=tuple(_directive("boost", boost).boosts[0] for boost in boosts or ()),
+    )
+
+
+def _directive(name: str, value: str) -> Plan:
+    from lib_ebca.directives import DirectiveError, parse
+
+    written = f"<{name}:{value}>" if value else f"<{name}>"
+    # Strengths have to add up to a sound denominator over all options together, which Plan sees to afterwards:
+    # read alone, each option is put beside an edit that no strength outweighs.
+    beside = " <edit:x:1e300>" if name == "edit" else ""
+    try:
+        parsed = parse(written + beside)
+    except DirectiveError as error:
+        raise UserError(f"--{name} {value!r}: {error.expected}") from None
+    if parsed.text:
+        raise UserError(f"--{name} {value!r} ends at a bracket: write \\< and \\> for < and > inside the text")
+    return parsed.plan
+
+
+def finite(name: str, value: float) -> float:
+    """`value`, or UserError where it is not a finite number."""
+    if not math.isfinite(value):
+        raise UserError(f"{name} is {value!r}: it should be a finite number")
+    return value
+
+
+def readable(name: str, text: str) -> str:
+    """`text`, or UserError where it came from the terminal as bytes that are not UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{name} {text!r} is not valid UTF-8 text") from None
+    return text

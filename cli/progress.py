@@ -1,0 +1,29 @@
+"""Progress on a terminal; silence where nobody watches."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+Advance = Callable[[int, int], None]
+"""Takes how many steps are done and how many there are."""
+
+
+def silent(done: int, total: int) -> None:
+    """An Advance that shows nothing."""
+
+
+@contextmanager
+def bar(label: str, quiet: bool = False) -> Iterator[Advance]:
+    """A bar on stderr, gone when it is done; nothing at all if `quiet` or if stderr is not a terminal."""
+    if quiet or not sys.stderr.isatty():
+        yield silent
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -1,0 +1,185 @@
+"""Bad input: one clear sentence on stderr, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from typer.testing import Result
+
+from tests.cli.conftest import Ebca
+
+PROMPT = "a cat on a sofa"
+
+
+def refused(result: Result, *says: str) -> None:
+    """The run ended with exit code 2, one sentence on stderr that says all of `says`, and silence on stdout."""
+    assert result.exit_code == 2, (result.exit_code, result.output, result.exception)
+    assert result.stdout == ""
+    assert result.stderr.startswith("Error: ")
+    assert result.stderr.count("\n") == 1
+    for each in says:
+        assert each in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((f"{PROMPT} <edit:dog:0.5:when=1>",), ("<edit:dog:0.5:when=1>", "when")),
+        ((f"{PROMPT} <edit:dog",), ("<edit:dog", "closing")),
+        ((PROMPT, "--edit", "dog"), ("--edit 'dog'", "STRENGTH")),
+        ((PROMPT, "--edit", "cat:-1"), ("cat", "at least 0.1")),
+        ((PROMPT, "--edit", "cat:-0.8", "--edit", "sofa:-0.8:from=0.5"), ("cat", "sofa", "at least 0.1")),
+        ((f"{PROMPT} <edit:cat:-2>",), ("<edit:cat:-2>", "at least 0.1")),
+        ((PROMPT, "--boost", "dog:2"), ("dog", "not in the prompt", "sofa")),
+        ((f"{PROMPT} <boost:cat#2:2>",), ("cat#2", "once")),
+        ((PROMPT, "--boost", "cat:2", "--bcu", "0:0.02"), ("update.attn", "boost")),
+        ((PROMPT, "--bcu", "nan:0.02"), ("--bcu", "finite")),
+        ((PROMPT, "--bcu", "0.01:inf"), ("--bcu", "finite")),
+        ((PROMPT, "--edit", "dog:nan"), ("--edit", "finite")),
+        ((PROMPT, "--cfg", "nan"), ("--cfg", "finite")),
+        ((PROMPT, "--cfg", "inf"), ("--cfg", "finite")),
+        ((PROMPT, "--cfg", "0.5"), ("--cfg is 0.5", "at least 1")),
+        ((PROMPT, "--steps", "0"), ("--steps is 0", "at least 1")),
+        ((PROMPT, "--width", "30"), ("--width is 30", "multiple of 8", "24 or 32")),
+        ((PROMPT, "--height", "-8"), ("--height is -8", "multiple of 8")),
+        ((PROMPT, "--count", "0"), ("--count is 0", "at least 1")),
+        ((PROMPT, "--batch-size", "0"), ("--batch-size is 0", "at least 1")),
+        ((PROMPT, "--seed", "-2"), ("--seed is -2", "from 0 to")),
+        ((PROMPT, "--seed", str(2**64)), ("--seed is", "from 0 to")),
+        ((PROMPT, "--sampler", "Nosuch"), ("'Nosuch'", "Euler a", "DPM++ 2M Karras", "PNDM")),
+        ((PROMPT, "--dtype", "int8"), ("'int8'", "float16")),
+        ((PROMPT, "--device", "toaster"), ("'toaster'",)),
+        ((PROMPT, "--clip-skip", "0"), ("--clip-skip is 0", "at least 1")),
+        ((PROMPT, "--clip-skip", "4"), ("--clip-skip is 4", "3 layers")),
+        ((PROMPT, "--negative", "dog <bcu>"), ("--negative", "prompt")),
+        ((PROMPT, "--negative", "dog <edit:x>"), ("<edit:x>",)),
+        ((PROMPT, "--compare"), ("--compare", "--bcu")),
+        ((PROMPT, "--lora", "nowhere.safetensors:0.5"), ("'nowhere.safetensors'", "no such file")),
+        ((PROMPT, "--lora", "nowhere.safetensors:nan"), ("--lora", "finite")),
+        ((), ("PROMPT", "--from")),
+        (("bad \udcff bytes",), ("UTF-8",)),
+        (("--from", "nowhere.png"), ("nowhere.png", "no file")),
+        (("--from", "."), ("folder",)),
+    ],
+)
+def test_one_sentence_and_nothing_written(
+    draw: Ebca, tmp_path: Path, arguments: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    refused(draw(*arguments), *says)
+    out = tmp_path / "out"
+    assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"])
+def test_an_unreadable_picture(draw: Ebca, ebca: Ebca, tmp_path: Path, content: bytes) -> None:
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(content)
+    refused(draw("--from", broken), "broken.png", "picture")
+    refused(ebca("info", broken), "broken.png", "picture")
+
+
+def test_a_picture_cut_short(draw: Ebca, ebca: Ebca, tmp_path: Path) -> None:
+    noise = torch.randint(256, (64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    whole = tmp_path / "whole.png"
+    Image.fromarray(noise.numpy()).save(whole)
+    refused(ebca("info", whole), "whole.png", "no generation parameters")
+    whole.write_bytes(whole.read_bytes()[:5000])
+    refused(ebca("info", whole), "whole.png")
+
+
+def test_a_picture_of_another_program_needs_a_model(draw: Ebca, ebca: Ebca, tmp_path: Path) -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("parameters", "a cat\nSteps: 2, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 32x32, Model: fancy")
+    path = tmp_path / "theirs.png"
+    Image.new("RGB", (8, 8)).save(path, pnginfo=text)
+    refused(ebca("txt2img", "--from", path, "--out", tmp_path / "out"), "'fancy'", "--model")
+    assert draw("--from", path).exit_code == 0
+
+
+def test_models_that_are_not_there(ebca: Ebca, tmp_path: Path) -> None:
+    def tried(model: str | Path, *more: str) -> Result:
+        return ebca("txt2img", PROMPT, "--out", tmp_path / "out", "--model", model, *more)
+
+    refused(tried("nosuch"), "'nosuch'", "folder", "hub id")
+    refused(tried("some/where"), "'some/where'", "cannot be reached")
+    refused(ebca("tokens", PROMPT, "--model", "some/where"), "'some/where'", "cannot be reached")
+    refused(tried(tmp_path), "model_index.json")
+
+    folder = tmp_path / "other"
+    folder.mkdir()
+    (folder / "model_index.json").write_text("{")
+    refused(tried(folder), "model_index.json")
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "FluxPipeline"}))
+    refused(tried(folder), "FluxPipeline", "Stable Diffusion 1, 2 or XL")
+    (folder / "model_index.json").write_text(
+        json.dumps({"_class_name": "StableDiffusionPipeline", "unet": ["diffusers", "UNet2DConditionModel"]})
+    )
+    refused(tried(folder), str(folder))
+    (folder / "unet").mkdir()
+    (folder / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"")
+    refused(tried(folder), "pickle", "--allow-pickle")
+
+    (tmp_path / "model.ckpt").write_bytes(b"")
+    refused(tried(tmp_path / "model.ckpt"), "pickle", "--allow-pickle")
+    allowed = tried(tmp_path / "model.ckpt", "--allow-pickle")
+    assert allowed.exit_code == 2
+    assert allowed.stderr.startswith("Warning: ")
+    assert len(allowed.stderr.splitlines()) == 2
+    (tmp_path / "model.txt").write_bytes(b"")
+    refused(tried(tmp_path / "model.txt"), ".safetensors")
+
+
+def test_no_network(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "cli", "txt2img", PROMPT, "--model", "some/where", "--out", str(tmp_path / "out")]
+    nobody = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **nobody})
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("Error: model 'some/where' is neither")
+    assert done.stderr.count("\n") == 1
+
+
+def test_single_files_are_told_apart(ebca: Ebca, tmp_path: Path) -> None:
+    def tried(*keys: str) -> Result:
+        path = tmp_path / "single.safetensors"
+        save_file({key: torch.zeros(2, 2) for key in keys}, path)
+        return ebca("txt2img", PROMPT, "--out", tmp_path / "out", "--model", path)
+
+    refused(tried("something.else"), "not a checkpoint")
+    refused(tried("unet.down.lora_A.weight"), "LoRA", "--lora")
+    refused(tried("conditioner.embedders.1.model.ln_final.weight"), "hub", "folder in diffusers layout")
+    refused(tried("cond_stage_model.model.ln_final.weight"), "hub", "folder in diffusers layout")
+    (tmp_path / "cut.safetensors").write_bytes(b"\x10")
+    refused(ebca("txt2img", PROMPT, "--model", tmp_path / "cut.safetensors", "--out", tmp_path), "cut.safetensors")
+
+
+def test_an_inpainting_model_is_refused(ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:
+    from diffusers import StableDiffusionPipeline, UNet2DConditionModel
+
+    pipe = StableDiffusionPipeline.from_pretrained(tiny_model, safety_checker=None)
+    pipe.unet = UNet2DConditionModel.from_config({**pipe.unet.config, "in_channels": 9})
+    pipe.save_pretrained(tmp_path / "inpainting")
+    refused(ebca("txt2img", PROMPT, "--model", tmp_path / "inpainting", "--out", tmp_path / "out"), "inpainting")
+
+
+def test_a_lora_that_does_not_fit(draw: Ebca, tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"text.of.something": torch.zeros(2, 2)}, other)
+    refused(draw(PROMPT, "--lora", other), "other.safetensors")
+    pickled = tmp_path / "lora.pt"
+    pickled.write_bytes(b"")
+    refused(draw(PROMPT, "--lora", pickled), "pickle", "--allow-pickle")
+
+
+def test_a_folder_that_cannot_be(draw: Ebca, ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    refused(ebca("txt2img", PROMPT, "--model", tiny_model, "--out", tmp_path / "file" / "out"), "file")
