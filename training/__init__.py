@@ -1,0 +1,1 @@
+"""How models/shapes is made, from nothing: scenes, pictures, captions, tokenizer, VAE, denoiser, evaluation, export."""

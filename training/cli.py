@@ -1,0 +1,116 @@
+"""`python -m training`: from nothing to the embedded model, resumable, one stage after the other."""
+
+from __future__ import annotations
+
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from training.card import write_card
+from training.compvis import export_compvis
+from training.loop import Budget
+from training.networks import FULL, TINY
+from training.stages import (
+    Recipe,
+    compare_snapshots,
+    evaluate_model,
+    export,
+    get_denoiser,
+    get_tokenizer,
+    get_vae,
+    note_time,
+    open_workshop,
+)
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+
+
+class Stage(str, Enum):
+    """Where to stop."""
+
+    vae = "vae"
+    denoiser = "denoiser"
+    export = "export"
+    card = "card"
+
+
+ORDER = list(Stage)
+
+
+@app.command()
+def train(
+    out: Annotated[Path, typer.Option(help="Folder for everything; the model goes to OUT/model.")],
+    device: Annotated[str, typer.Option(help="cuda or cpu; by default cuda if there is one.")] = "",
+    quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
+    minutes_vae: Annotated[float, typer.Option(help="Time for the VAE.")] = 2.0,
+    minutes_unet: Annotated[float, typer.Option(help="Time for the UNet and the text encoder.")] = 7.0,
+    steps_vae: Annotated[int | None, typer.Option(help="Steps for the VAE, instead of a time.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Steps for the UNet, instead of a time.")] = None,
+    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
+    batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
+    rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
+    rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    pictures: Annotated[int | None, typer.Option(help="Per prompt set when judging; 256 on cuda, 64 on CPU.")] = None,
+    compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
+    checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
+    until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.card,
+) -> None:
+    """Make the embedded model. Run the same command again to go on where it stopped."""
+    chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    cuda = chosen.type == "cuda"
+    if cuda and not torch.cuda.is_available():
+        typer.echo("--device cuda: there is no CUDA device here; use --device cpu", err=True)
+        raise typer.Exit(2)
+    torch.set_float32_matmul_precision("high")
+    torch.backends.cudnn.benchmark = True
+    try:
+        recipe = Recipe(
+            vae=Budget(steps=steps_vae or (12 if quick else None), minutes=None if steps_vae or quick else minutes_vae),
+            denoiser=Budget(
+                steps=steps_unet or (12 if quick else None), minutes=None if steps_unet or quick else minutes_unet
+            ),
+            seed=seed,
+            vae_batch=batch_vae or (256 if cuda and not quick else 16),
+            denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
+            vae_rate=rate_vae,
+            denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
+            sizes=TINY if quick else FULL,
+        )
+    except ValueError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    shop = open_workshop(out, chosen, recipe, compile_unet, checkpoint_seconds)
+    number = pictures or (8 if quick else 256 if cuda else 64)
+    batch = 256 if cuda else 16
+
+    def reached(stage: Stage) -> bool:
+        return ORDER.index(until) >= ORDER.index(stage)
+
+    began = time.perf_counter()
+    tokenizer = get_tokenizer(shop)
+    vae = get_vae(shop)
+    note_time(shop, "vae", time.perf_counter() - began)
+    if not reached(Stage.denoiser):
+        return
+    began = time.perf_counter()
+    get_denoiser(shop, tokenizer)
+    note_time(shop, "denoiser", time.perf_counter() - began)
+    if not reached(Stage.export):
+        return
+    began = time.perf_counter()
+    comparison = compare_snapshots(shop, vae, tokenizer, number, batch)
+    export(shop, vae, tokenizer, comparison["chosen"])
+    note_time(shop, "comparison", time.perf_counter() - began)
+    if not reached(Stage.card):
+        return
+    began = time.perf_counter()
+    evaluate_model(shop, number, batch)
+    note_time(shop, "evaluation", time.perf_counter() - began)
+    export_compvis(shop.model, shop.out / "compvis")
+    write_card(shop)
+    typer.echo(f"done: {shop.model}")

@@ -1,0 +1,86 @@
+"""The tokenizer: CLIP's byte-level BPE with word ends, trained on our captions, and small.
+
+Every byte is a token, alone and as the end of a word, so any prompt can be written; the captions' frequent words are
+one token, the rare ones stay in pieces, as in the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
+from transformers import CLIPTokenizer
+
+from training.captions import NOTHING, WORDS, write_captions
+from training.scenes import sample_scenes
+
+LENGTH = 77
+BOS, EOS = "<|startoftext|>", "<|endoftext|>"
+END = "</w>"
+CAPTIONS = 20_000
+MERGES = 146
+
+
+def learn_merges(texts: list[str], count: int = MERGES) -> list[tuple[str, str]]:
+    """The first `count` byte-pair merges of the texts, most frequent first."""
+    bpe = Tokenizer(models.BPE(end_of_word_suffix=END))
+    bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(False)])
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    # The trainer counts its own word-end letters into the size, so it is given room and the merges are cut.
+    trainer = trainers.BpeTrainer(
+        vocab_size=2 * len(alphabet) + 2 * count, initial_alphabet=alphabet, end_of_word_suffix=END, show_progress=False
+    )
+    bpe.train_from_iterator(texts, trainer)
+    merges = json.loads(bpe.to_str())["model"]["merges"]
+    return [(a, b) for a, b in merges][:count]
+
+
+def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
+    """A CLIPTokenizer of 256 bytes, 256 word-end bytes, the merges and the two special tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    captions = write_captions(sample_scenes(CAPTIONS, generator), generator)
+    merges = learn_merges([captions.text(row) for row in range(len(captions))])
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    tokens = [*alphabet, *(a + END for a in alphabet), *(a + b for a, b in merges), BOS, EOS]
+    vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=LENGTH)
+
+
+def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
+    """tokenizer.json and its config, and vocab.json and merges.txt for readers of the older form."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tokenizer.save_pretrained(folder)
+    model = json.loads(tokenizer.backend_tokenizer.to_str())["model"]
+    (folder / "vocab.json").write_text(json.dumps(model["vocab"], ensure_ascii=False))
+    lines = ["#version: 0.2", *(f"{a} {b}" for a, b in model["merges"])]
+    (folder / "merges.txt").write_text("\n".join(lines) + "\n")
+
+
+class CaptionTokens:
+    """Token ids of captions given as word numbers, by table look-up on any device: no text is made or parsed."""
+
+    def __init__(self, tokenizer: CLIPTokenizer, device: torch.device | str) -> None:
+        pieces = [tokenizer(word, add_special_tokens=False).input_ids for word in WORDS]
+        width = max(len(p) for p in pieces)
+        # The last row is the word that is not there; NOTHING = -1 finds it.
+        table = torch.full((len(WORDS) + 1, width), -1)
+        for row, piece in enumerate(pieces):
+            table[row, : len(piece)] = torch.tensor(piece)
+        assert NOTHING == -1
+        self._table = table.to(device)
+        self.bos, self.eos = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
+
+    def __call__(self, words: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """(B, SLOTS) word numbers to (B, 77) ids as the tokenizer pads them; `dropped` rows become the empty prompt."""
+        pieces = self._table[words].flatten(1)
+        if dropped is not None:
+            pieces = pieces.masked_fill(dropped[:, None], -1)
+        order = (pieces < 0).int().argsort(dim=1, stable=True)
+        packed = pieces.gather(1, order)[:, : LENGTH - 2]
+        packed = torch.nn.functional.pad(packed, (0, LENGTH - 2 - packed.shape[1]), value=-1)
+        packed = torch.where(packed < 0, self.eos, packed)
+        bos = packed.new_full((len(packed), 1), self.bos)
+        return torch.cat([bos, packed, packed.new_full((len(packed), 1), self.eos)], 1)

@@ -1,0 +1,116 @@
+"""Training of the VAE: 64 x 64 pictures to 16 x 16 x 4 latents and back.
+
+Trained freely, an autoencoder this small loses the colours. So the latent is fixed beforehand by a formula: three
+channels hold the whitened mean colour of each 4 x 4 block, the fourth the detail left over. The encoder learns the
+formula and the decoder to draw the picture from it; and since the formula needs no network, the denoiser can learn at
+the same time.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor
+from torch.nn import functional
+
+from training.loop import LoopSettings, run_loop, step_generator, write_text_atomically
+from training.networks import FULL, Sizes, make_vae
+from training.render import render
+from training.scenes import sample_scenes
+
+BLOCK = 4
+NOISE = 0.12
+LOG_VARIANCE = -6.0
+STATISTICS_PICTURES = 1024
+
+
+@dataclass(frozen=True)
+class AnalyticLatent:
+    """The latent target: `whiten` (3, 3) and `centre` (3,) for mean colours, and mean and spread of the detail."""
+
+    whiten: Tensor
+    centre: Tensor
+    detail_mean: float
+    detail_spread: float
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] to (B, 4, H/4, W/4), about zero mean and unit variance in every channel."""
+        mean, detail = _blocks(pictures)
+        colour = torch.einsum("ij,bjhw->bihw", self.whiten, mean - self.centre[:, None, None])
+        return torch.cat([colour, (detail - self.detail_mean) / self.detail_spread], 1)
+
+
+def _blocks(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    mean = functional.avg_pool2d(pictures, BLOCK)
+    rest = pictures - functional.interpolate(mean, scale_factor=BLOCK, mode="nearest")
+    detail = functional.avg_pool2d(rest.square().mean(1, keepdim=True), BLOCK).sqrt()
+    return mean, detail
+
+
+def fit_analytic_latent(seed: int, device: torch.device) -> AnalyticLatent:
+    """The whitening of a fixed sample of pictures, computed on the CPU so that every device gets the same."""
+    generator = torch.Generator().manual_seed(seed)
+    mean, detail = _blocks(2 * render(sample_scenes(STATISTICS_PICTURES, generator)) - 1)
+    colours = mean.movedim(1, -1).reshape(-1, 3).double()
+    values, vectors = torch.linalg.eigh(torch.cov(colours.T))
+    # The sign of an eigenvector is arbitrary; its largest entry is made positive.
+    vectors = vectors * vectors.gather(0, vectors.abs().argmax(0, keepdim=True)).sign()
+    whiten = (vectors / values.sqrt()).T.flip(0).float().contiguous()
+    return AnalyticLatent(
+        whiten.to(device), colours.mean(0).float().to(device), float(detail.mean()), float(detail.std())
+    )
+
+
+def train_vae(
+    folder: Path, settings: LoopSettings, batch: int, device: torch.device, seed: int, sizes: Sizes = FULL
+) -> AutoencoderKL:
+    """Train (or resume) the VAE; returns it with averaged weights. The latents are white: scaling factor 1."""
+    torch.manual_seed(seed)
+    vae = make_vae(sizes).to(device)
+    target = fit_analytic_latent(seed, device)
+    cuda = device.type == "cuda"
+    if cuda:
+        vae = vae.to(memory_format=torch.channels_last)
+
+    def loss(step: int, steps: int) -> Tensor:
+        generator = step_generator(device, seed, step)
+        pictures = 2 * render(sample_scenes(batch, generator, device, double_share=0.6)) - 1
+        wanted = target(pictures)
+        noise = torch.randn(wanted.shape, generator=generator, device=device)
+        amount = NOISE * torch.rand(batch, 1, 1, 1, generator=generator, device=device)
+        chroma = pictures.amax(1, keepdim=True) - pictures.amin(1, keepdim=True)
+        weight = 1 + 2 * functional.max_pool2d((chroma > 0.3).float(), 5, stride=1, padding=2)
+        with torch.autocast(device.type, torch.bfloat16):
+            given = pictures.contiguous(memory_format=torch.channels_last) if cuda else pictures
+            posterior = vae.encode(given).latent_dist
+            mean, log_variance = posterior.mean.float(), posterior.logvar.float()
+            rebuilt = vae.decode(wanted + amount * noise).sample.float()
+        error = rebuilt - pictures
+        rebuilding = (weight * (error.abs() + 2 * error.square())).mean()
+        pulling = (mean - wanted).square().mean()
+        settling = (log_variance - LOG_VARIANCE).square().mean()
+        return rebuilding + pulling + 0.001 * settling
+
+    trained = run_loop(vae, loss, settings, folder, "vae", device)
+    assert isinstance(trained, AutoencoderKL)
+    statistics = measure_latents(trained, device, seed)
+    write_text_atomically(json.dumps(statistics, indent=1), folder / "latents.json")
+    return trained
+
+
+@torch.no_grad()
+def measure_latents(vae: AutoencoderKL, device: torch.device, seed: int) -> dict[str, float]:
+    """Spread of the latents, the signal-to-noise ratio of a round trip in dB, and channel means."""
+    pictures = 2 * render(sample_scenes(256, step_generator(device, seed, 10**6), device)) - 1
+    batches = pictures.split(64)
+    latents = torch.cat([vae.encode(b).latent_dist.mean for b in batches])
+    rebuilt = torch.cat([vae.decode(z).sample for z in latents.split(64)])
+    error = (rebuilt.clamp(-1, 1) - pictures).square().flatten(1).mean(1)
+    channels = {f"mean_{i}": float(m) for i, m in enumerate(latents.mean((0, 2, 3)))}
+    spreads = {f"std_{i}": float(s) for i, s in enumerate(latents.std((0, 2, 3)))}
+    psnr = float((10 * torch.log10(4 / error)).mean())
+    return {"std": float(latents.std()), "psnr_db": psnr, **channels, **spreads}
