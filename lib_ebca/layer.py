@@ -197,6 +197,9 @@ def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query:
     if cascade.recorder is None:
         return
     rows = conditional_rows(evaluation.moment.rows.picture, evaluation.moment.rows.conditional)
+    if not rows:
+        # A host may send the unconditional rows in a call of their own.
+        return
     scale = query.shape[-1] ** -0.5 if layer.scale is None else layer.scale
     try:
         size = layer_size(query.shape[2], *evaluation.size)

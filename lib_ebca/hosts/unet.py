@@ -24,10 +24,12 @@ def cross_attention_layers(unet: UNet2DConditionModel) -> list[tuple[str, Attent
 
     Layers that normalise the context or the keys are left out: their keys are no linear map of the context.
     """
+    # Distilled models may have no middle.
+    parts = {name: getattr(unet, name) for name in ("down_blocks", "mid_block", "up_blocks") if getattr(unet, name)}
     return [
         (f"{part}.{name}", module)
-        for part in ("down_blocks", "mid_block", "up_blocks")
-        for name, module in getattr(unet, part).named_modules()
+        for part, blocks in parts.items()
+        for name, module in blocks.named_modules()
         if isinstance(module, Attention) and module.is_cross_attention and _linear_keys(module)
     ]
 

@@ -38,7 +38,9 @@ def sd1() -> Any:
     return tiny_pipe.sd1()
 
 
-def sample(pipe: Any, plan: Plan | list[Plan], prompt: Any = "a cat on a sofa", seeds: tuple[int, ...] = (0,), **asked: Any) -> Tensor:
+def sample(
+    pipe: Any, plan: Plan | list[Plan], prompt: Any = "a cat on a sofa", seeds: tuple[int, ...] = (0,), **asked: Any
+) -> Tensor:
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     asked.setdefault("negative_prompt", "" if isinstance(prompt, str) else [""] * len(prompt))
     with energy_attention(pipe, plan, **asked.pop("options", {})):
@@ -59,9 +61,13 @@ def test_an_inactive_plan_touches_nothing(pipe: Any) -> None:
     with energy_attention(pipe, Plan()):
         assert fingerprint(pipe)[1:] == before[1:]
         assert "encode_prompt" not in vars(pipe)
-    plain = pipe("a cat", num_inference_steps=STEPS, output_type="latent", generator=torch.Generator().manual_seed(0)).images
+    plain = pipe(
+        "a cat", num_inference_steps=STEPS, output_type="latent", generator=torch.Generator().manual_seed(0)
+    ).images
     with energy_attention(pipe, Plan(update=ContextUpdate(0, 0))):
-        same = pipe("a cat", num_inference_steps=STEPS, output_type="latent", generator=torch.Generator().manual_seed(0)).images
+        same = pipe(
+            "a cat", num_inference_steps=STEPS, output_type="latent", generator=torch.Generator().manual_seed(0)
+        ).images
     assert torch.equal(plain, same)
 
 
@@ -183,7 +189,13 @@ def test_emphasis_breaks_and_long_prompts(pipe: Any) -> None:
 
 def test_plain_prompts_are_encoded_bit_for_bit(pipe: Any) -> None:
     def run() -> Tensor:
-        return pipe("a cat", negative_prompt="dog", num_inference_steps=2, output_type="latent", generator=torch.Generator().manual_seed(0)).images
+        return pipe(
+            "a cat",
+            negative_prompt="dog",
+            num_inference_steps=2,
+            output_type="latent",
+            generator=torch.Generator().manual_seed(0),
+        ).images
 
     plain = run()
     with encoded(pipe):
@@ -243,7 +255,9 @@ def test_inpainting_models_bring_their_own_mask() -> None:
 
 def test_controlnet(sd1: Any) -> None:
     torch.manual_seed(5)
-    control = ControlNetModel.from_unet(sd1.unet, conditioning_channels=3, conditioning_embedding_out_channels=(8, 8)).eval()
+    control = ControlNetModel.from_unet(
+        sd1.unet, conditioning_channels=3, conditioning_embedding_out_channels=(8, 8)
+    ).eval()
     pipe = tiny_pipe.quiet(
         StableDiffusionControlNetPipeline(**sd1.components, controlnet=control, requires_safety_checker=False)
     )
@@ -252,7 +266,9 @@ def test_controlnet(sd1: Any) -> None:
 
 
 def test_perturbed_guidance_adds_rows(sd1: Any) -> None:
-    pipe = tiny_pipe.quiet(StableDiffusionPAGPipeline(**sd1.components, pag_applied_layers=["mid"], requires_safety_checker=False))
+    pipe = tiny_pipe.quiet(
+        StableDiffusionPAGPipeline(**sd1.components, pag_applied_layers=["mid"], requires_safety_checker=False)
+    )
     asked = {"pag_scale": 2.0}
     with energy_attention(pipe, BCU) as run:
         pipe("a cat", num_inference_steps=1, output_type="latent", **asked)
@@ -266,7 +282,9 @@ def test_an_unfused_lora_counts_in_the_update() -> None:
     def pipe_with_lora() -> Any:
         pipe = tiny_pipe.sd1()
         torch.manual_seed(9)
-        pipe.unet.add_adapter(LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v"]))
+        pipe.unet.add_adapter(
+            LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v"])
+        )
         return pipe
 
     unfused, fused = pipe_with_lora(), pipe_with_lora()
