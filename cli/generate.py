@@ -35,10 +35,10 @@ def draw(
     record_energies: bool = False,
     record_maps: bool = False,
 ) -> Drawn:
-    """Draws a batch whose recipes differ in nothing but their seeds.
+    """Draws a batch whose recipes differ in prompt, negative prompt, plan and seed alone.
 
-    The noise of each picture comes from its own generator on the CPU, in float32: it depends on the seed and the size
-    alone, not on the batch, the device or the precision.
+    A negative prompt is given to all of them or to none. The noise of each picture comes from its own generator on the
+    CPU, in float32: it depends on the seed and the size alone, not on the batch, the device or the precision.
     """
     import torch
 
@@ -58,9 +58,10 @@ def draw(
         advance(step + 1, len(pipe.scheduler.timesteps))
         return tensors
 
-    if first.plan.active or record_energies or record_maps:
+    plans = [recipe.plan for recipe in recipes]
+    if any(plan.active for plan in plans) or record_energies or record_maps:
         attention = energy_attention(
-            pipe, first.plan, record_energies=record_energies, record_maps=record_maps, drift=settings.drift
+            pipe, plans, record_energies=record_energies, record_maps=record_maps, drift=settings.drift
         )
     else:
         attention = encoded(pipe)
@@ -69,7 +70,7 @@ def draw(
         images = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             # None, not "": SDXL was trained with zeros in the place of an empty negative prompt.
-            negative_prompt=[settings.negative] * len(recipes) if settings.negative else None,
+            negative_prompt=[recipe.settings.negative for recipe in recipes] if settings.negative else None,
             num_inference_steps=settings.steps,
             guidance_scale=settings.guidance,
             width=settings.width,

@@ -42,13 +42,14 @@ class Inverting:
 class Task:
     """What is done to a photograph.
 
-    `photo` and `mask` are the hashes of their pixels. `strength` belongs to img2img and inpaint, `jumps` (length and
-    count) to repaint, `inverting` to edit.
+    `photo` and `mask` are the hashes of their pixels, `box` the part that cropping left. `strength` belongs to img2img
+    and inpaint, `jumps` (length and count) to repaint, `inverting` to edit.
     """
 
     kind: str
     photo: str
     fit: str = "resize"
+    box: tuple[int, int, int, int] | None = None
     mask: str | None = None
     strength: float | None = None
     inverting: Inverting | None = None
@@ -59,6 +60,8 @@ class Task:
     def fields(self) -> dict[str, str]:
         """The fields of the "parameters" text."""
         fields = {f"{OURS} task": self.kind, f"{OURS} photo": self.photo, f"{OURS} fit": self.fit}
+        if self.box is not None:
+            fields[f"{OURS} box"] = " ".join(map(str, self.box))
         if self.mask is not None:
             fields[f"{OURS} mask"] = self.mask
         if self.strength is not None:
@@ -97,6 +100,7 @@ def from_text(text: str, command: str) -> Task:
             kind=kind,
             photo=fields[f"{OURS} photo"],
             fit=fields[f"{OURS} fit"],
+            box=_box(fields.get(f"{OURS} box")),
             mask=fields.get(f"{OURS} mask"),
             strength=None if strength is None else float(strength),
             inverting=_inverting(fields),
@@ -106,6 +110,13 @@ def from_text(text: str, command: str) -> Task:
         )
     except (KeyError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"the picture's text cannot be read: {error}") from None
+
+
+def _box(written: str | None) -> tuple[int, int, int, int] | None:
+    if written is None:
+        return None
+    left, upper, right, lower = map(int, written.split())
+    return left, upper, right, lower
 
 
 def _inverting(fields: Mapping[str, str]) -> Inverting | None:

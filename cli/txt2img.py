@@ -18,8 +18,8 @@ from cli.options import (
     EditOption,
     JsonOption,
     ModelOption,
-    plan_from_options,
 )
+from cli.photo_options import PresetOption, asked_plan
 from cli.pictures import output_folder
 from cli.recipe import Lora, Settings
 
@@ -48,6 +48,7 @@ def txt2img(
     bcu: BcuOption = None,
     edit: EditOption = None,
     boost: BoostOption = None,
+    preset: PresetOption = None,
     model: ModelOption = None,
     lora: Annotated[
         list[str] | None, typer.Option("--lora", metavar="PATH[:WEIGHT]", help="A LoRA file. Repeatable.")
@@ -100,6 +101,7 @@ def txt2img(
     --bcu, --edit and --boost mean what the directives in the prompt mean, and may be mixed with them: 'a cat' --edit
     dog:0.75:from=0.5 is 'a cat <edit:dog:0.75:from=0.5>'.
     """
+    plan, preset_drift = asked_plan(preset, bcu, edit, boost)
     given: dict[str, Any] = {
         "model": model,
         "loras": tuple(map(Lora.parse, lora)) if lora else None,
@@ -112,12 +114,12 @@ def txt2img(
         "dtype": dtype,
         "device": device,
         "clip_skip": clip_skip,
-        "drift": drift,
+        "drift": drift if drift is not None else preset_drift,
     }
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
     asked = Settings() if recorded is None else recorded.settings
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
-    wanted = request.wanted(prompts or (), plan_from_options(bcu, edit, boost), recorded)
+    wanted = request.wanted(prompts or (), plan, recorded)
     if compare and any(each.plan.update is None for each in wanted):
         raise UserError("--compare draws each picture without BCU as well, and here is none to leave out: add --bcu")
     seeds = request.seeds(seed, count, batch_size, recorded)

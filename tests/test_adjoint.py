@@ -80,8 +80,8 @@ def with_opaque_weight() -> nn.Module:
 
 
 def patched() -> nn.Module:
-    """A Linear whose forward a host has replaced on the instance."""
-    to_k, extra = linear(), noise(WIDTH, TEXT, seed=3)
+    """A Linear with a bias, whose forward a host has replaced on the instance."""
+    to_k, extra = linear(bias=True), noise(WIDTH, TEXT, seed=3)
     stock = to_k.forward
     vars(to_k)["forward"] = lambda context: stock(context) + context @ extra.T
     return to_k

@@ -345,6 +345,17 @@ def test_recording_changes_no_bit(name: str, own: bool, size: tuple[int, int]) -
         assert torch.equal(contexts(recorded)[member], context)
 
 
+def test_recording_an_idle_plan_leaves_the_layer_to_its_own_attention() -> None:
+    """Another kernel than ours may round differently: its output is handed on as it is."""
+    given, (layer,) = scene([Picture()], [Values()]), layers()
+    cascade = given.cascade(recorder=Recorder(energies=True))
+    cascade.begin(given.rows, given.size)
+    theirs = layer(given.hidden_states, given.context)
+    found = attention(projections(layer), cascade, given.hidden_states, given.context, lambda context: theirs, own=True)
+    assert found is theirs
+    assert cascade.recorder is not None and len(cascade.recorder.energies) == 1
+
+
 def test_somebody_elses_attention_is_averaged_as_it_is() -> None:
     """Wrapped, the layer owns the average alone: here the other adds a constant, which the weights leave whole."""
     given = scenes()["edits"]

@@ -115,7 +115,7 @@ def run_loop(
     """Train `module` until its budget is used up, resuming from FOLDER/NAME.ckpt if there is one.
 
     `loss(step, steps)` returns the scalar of one step. Writes NAME.ckpt, NAME.log.jsonl and, at each share in
-    `snapshots`, NAME-050.pt and so on with the averaged weights. Returns a copy of the module with averaged weights.
+    `snapshots`, NAME-070.pt and so on with the averaged weights. Returns a copy of the module with averaged weights.
     `stop_at` ends early, after a checkpoint, as an interruption would.
     """
     checkpoint, log = folder / f"{name}.ckpt", folder / f"{name}.log.jsonl"

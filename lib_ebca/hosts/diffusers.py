@@ -87,7 +87,8 @@ def energy_attention(
             words. Inpainting models with nine channels bring their own.
         record_energies: keep the energies of every layer.
         record_maps: keep the attention maps.
-        emphasis: read ``(word:1.2)``, ``[word]`` and ``BREAK`` in prompts, and let them pass 75 tokens, as the WebUI does.
+        emphasis: read ``(word:1.2)``, ``[word]`` and ``BREAK`` in prompts, and let prompts pass 75
+            tokens, as the WebUI does.
         drift: keep the editorial contexts' changes from one evaluation to the next, as the published code does.
 
     Raises:
@@ -164,7 +165,7 @@ class _Conductor:
             self._run.recorder = Recorder(*self._recorded)
         steps = executed_steps(self._pipe)
         masks = self._masks(len(announced.pictures), sample)
-        pictures = [Picture(each.edits, each.boosts, mask) for each, mask in zip(announced.pictures, masks)]
+        pictures = [Picture(each.edits, each.boosts, mask) for each, mask in zip(announced.pictures, masks, strict=True)]
         tables = {plan: Timetable.of(plan, steps) for plan in announced.plans}
         timetables = [tables[plan] for plan in announced.plans]
         return Cascade(pictures, timetables, layers=self._layers, drift=self._drift, recorder=self._run.recorder)
@@ -174,7 +175,9 @@ class _Conductor:
             masks = self._mask.expand(pictures, -1, -1) if self._mask.ndim == 2 else self._mask
             if masks.ndim != 3 or len(masks) != pictures:
                 shape = tuple(self._mask.shape)
-                raise HostError(f"mask has shape {shape}: it should be (H, W), or (pictures, H, W) with {pictures} pictures")
+                raise HostError(
+                    f"mask has shape {shape}: it should be (H, W), or (pictures, H, W) with {pictures} pictures"
+                )
             return list(masks)
         if sample.shape[1] == 9:
             return list(sample[-pictures:, 4])
@@ -207,7 +210,9 @@ def _unet(pipe: Any) -> UNet2DConditionModel:
     unet = getattr(unet, "_orig_mod", unet)
     if not isinstance(unet, UNet2DConditionModel) or not hasattr(pipe, "encode_prompt"):
         kind = type(pipe).__name__
-        raise HostError(f"{kind} cannot be served: it should be a Stable Diffusion 1, 2 or XL pipeline with a UNet2DConditionModel")
+        raise HostError(
+            f"{kind} cannot be served: it should be a Stable Diffusion 1, 2 or XL pipeline with a UNet2DConditionModel"
+        )
     return unet
 
 
@@ -231,7 +236,9 @@ def _encode(
             result = original(*bound.args, **bound.kwargs)
             pictures = result[0].shape[0]
             own = _for_each(plans, pictures, asked["num_images_per_prompt"])
-            run.tokenised = tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
+            run.tokenised = (
+                tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
+            )
             contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
         announce(Announcement(_pictures(own, contexts, run.tokenised, encoder), own, guided))
         return result
@@ -263,7 +270,10 @@ def _embeddings(pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided
     if len(negatives) == 1:
         negatives = negatives * len(prompts)
     if negatives and len(negatives) != len(prompts):
-        raise HostError(f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of {len(prompts)} prompts")
+        raise HostError(
+            f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of the "
+            f"{len(prompts)} prompts"
+        )
     batch = encode_batch(encoder, prompts, negatives)
     given: dict[str, Any] = {"prompt": None, "prompt_embeds": batch.contexts}
     if guided and asked.get("negative_prompt_embeds") is None:
@@ -282,7 +292,9 @@ def _for_each(plans: Sequence[Plan], pictures: int, copies: int) -> tuple[Plan, 
     if len(plans) == 1:
         return tuple(plans) * pictures
     if len(plans) * copies != pictures:
-        raise HostError(f"{len(plans)} plans were given for {pictures // copies} prompts: give one, or one for each prompt")
+        raise HostError(
+            f"{len(plans)} plans were given for {pictures // copies} prompts: give one, or one for each prompt"
+        )
     return tuple(plan for plan in plans for _ in range(copies))
 
 

@@ -145,6 +145,8 @@ def invert(
     Raises:
         InversionError: numbers that do not fit together, or a schedule that cannot be inverted.
     """
+    if method not in ("fixed-point", "published"):
+        raise InversionError(f"method is {method!r}: it should be fixed-point or published")
     if len(captions) != len(latents):
         raise InversionError(f"{len(latents)} photographs have {len(captions)} captions: each needs its own")
     course = course_of(edit_scheduler(pipe), steps)

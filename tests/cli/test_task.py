@@ -26,14 +26,14 @@ inversions = st.one_of(
 digests = st.text("0123456789abcdef", min_size=16, max_size=16)
 tasks = st.one_of(
     st.builds(
-        lambda d, fit, how: Task("edit", d, fit, inverting=how),
+        lambda d, fit, how: Task("edit", d, fit, (1, 2, 30, 40) if fit == "crop" else None, inverting=how),
         digests,
         st.sampled_from(("resize", "crop")),
         inversions,
     ),
     st.builds(lambda d, s: Task("img2img", d, strength=s), digests, st.floats(0.01, 1)),
     st.builds(
-        lambda d, m, s, p, f: Task("inpaint", d, "crop", m, s, None, None, p, f),
+        lambda d, m, s, p, f: Task("inpaint", d, "crop", None, m, s, None, None, p, f),
         digests,
         digests,
         st.floats(0.01, 1),

@@ -9,8 +9,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from diffusers import UNet2DConditionModel
-from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
 from torch import Tensor, nn
 
 CONTEXT = 24
@@ -50,8 +48,11 @@ def unet(in_channels: int = 4, seed: int = 0, heads: int = 4) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-def twin(model: nn.Module, in_channels: int = 4, heads: int = 4) -> UNet2DConditionModel:
+def twin(model: nn.Module, in_channels: int = 4, heads: int = 4) -> nn.Module:
     """diffusers' UNet with the weights of ``unet``."""
+    from diffusers import UNet2DConditionModel  # only the comparison of the hosts needs it
+    from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint
+
     config = {
         "sample_size": 8,
         "in_channels": in_channels,
@@ -64,7 +65,7 @@ def twin(model: nn.Module, in_channels: int = 4, heads: int = 4) -> UNet2DCondit
         "attention_head_dim": heads,
     }
     weights = {f"model.diffusion_model.{name}": value for name, value in model.state_dict().items()}
-    result = UNet2DConditionModel(**config)
+    result: nn.Module = UNet2DConditionModel(**config)
     result.load_state_dict(convert_ldm_unet_checkpoint(weights, config))
     return result.eval().requires_grad_(False)
 

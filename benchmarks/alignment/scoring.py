@@ -1,0 +1,58 @@
+"""What a scorer is, and the judge of the embedded model's world as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from benchmarks.alignment.prompts import Item
+from benchmarks.judge import judge, read
+
+Scores = dict[str, list[float]]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One number for each picture. `better` is +1 if more is better, -1 if less is; `share` for yes-or-no answers."""
+
+    name: str
+    meaning: str
+    better: int = 1
+    share: bool = True
+
+
+class Scorer(Protocol):
+    """Gives every picture a number for each of its metrics."""
+
+    metrics: tuple[Metric, ...]
+
+    def score(self, pictures: Tensor, batch: Sequence[Item]) -> Scores:
+        """Scores of pictures (B, 3, H, W) in [0, 1], by the metric's name; B numbers each."""
+        ...
+
+
+class Judge:
+    """The rule-based reader of shapes and colours, held against what each prompt asks for."""
+
+    metrics: tuple[Metric, ...] = (
+        Metric("binding", "every object is there as asked, in its own colour"),
+        Metric("shapes", "every shape is there, in any colour"),
+        Metric("colours", "every colour is somewhere"),
+        Metric("exact", "all as asked, and nothing else"),
+        Metric("crossed", "a shape wears another object's colour", better=-1),
+        Metric("neglected", "at least one shape is missing", better=-1),
+    )
+
+    def score(self, pictures: Tensor, batch: Sequence[Item]) -> Scores:
+        verdicts = [judge(reading, item.prompt.wanted) for reading, item in zip(read(pictures), batch, strict=True)]
+        return {
+            "binding": [float(v.binding) for v in verdicts],
+            "shapes": [float(v.shapes) for v in verdicts],
+            "colours": [float(v.colours) for v in verdicts],
+            "exact": [float(v.exact) for v in verdicts],
+            "crossed": [float(v.wrong_binding) for v in verdicts],
+            "neglected": [float(bool(v.neglected)) for v in verdicts],
+        }

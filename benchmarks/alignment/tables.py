@@ -1,0 +1,80 @@
+"""Figures as tables of text: one content for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from benchmarks.alignment.analysis import Cost, Figure
+from benchmarks.alignment.scoring import Metric
+from benchmarks.alignment.statistics import Comparison, Estimate
+
+
+@dataclass(frozen=True)
+class Table:
+    """A title, a heading for each column, and rows as wide as the heading."""
+
+    title: str
+    heading: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of figures: a metric on a set, as it is or as the difference from the plain model."""
+
+    heading: str
+    group: str
+    metric: Metric
+    difference: bool = False
+
+
+def table(
+    title: str, methods: Sequence[str], columns: Sequence[Column], figures: Sequence[Figure], costs: dict[str, Cost]
+) -> Table:
+    """A row for each method: its figures, its UNet evaluations and its time; what was not run is a dash."""
+    known = {(f.method, f.group, f.metric): f for f in figures}
+    rows = []
+    for method in methods:
+        cells = [_cell(known.get((method, column.group, column.metric.name)), column) for column in columns]
+        rows.append((method, *cells, *_costs(costs.get(method))))
+    return Table(title, ("method", *(column.heading for column in columns), "evaluations", "time"), tuple(rows))
+
+
+def markdown(content: Table) -> str:
+    """A Markdown table under its title in bold."""
+    lines = [content.heading, ("---",) * len(content.heading), *content.rows]
+    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    return f"**{content.title}**\n\n{body}\n"
+
+
+def rate(estimate: Estimate, share: bool = True) -> str:
+    """`61.2 % [58.1, 64.2]`, or three decimals for scores."""
+    if share:
+        return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
+    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
+
+
+def change(comparison: Comparison, share: bool = True) -> str:
+    """`+1.6 [-0.4, +3.6]` in points of a hundred, or in thousandths for scores."""
+    factor, found = (100, comparison.difference) if share else (1000, comparison.difference)
+    return f"{factor * found.value:+.1f} [{factor * found.low:+.1f}, {factor * found.high:+.1f}]"
+
+
+def probability(p: float) -> str:
+    """`0.03`, or `< 0.001`."""
+    return "< 0.001" if p < 0.001 else f"{p:.3f}" if p < 0.1 else f"{p:.2f}"
+
+
+def _cell(figure: Figure | None, column: Column) -> str:
+    if figure is None:
+        return "-"
+    if not column.difference:
+        return rate(figure.value, column.metric.share)
+    return "-" if figure.against is None else change(figure.against, column.metric.share)
+
+
+def _costs(cost: Cost | None) -> tuple[str, str]:
+    if cost is None:
+        return "-", "-"
+    return f"{cost.evaluations:g}", "-" if cost.ratio is None else f"x {cost.ratio:.2f}"

@@ -1,0 +1,1 @@
+"""Edits of drawn scenes, judged, and inversions compared."""

@@ -1,0 +1,231 @@
+"""From a file of jobs to the single pictures it asks for, each with a key that says what is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from cli import photo_options, samplers
+from cli.batch import matrix, schema
+from cli.batch.matrix import MOST, Cell, RawJob
+from cli.batch.schema import AnyJob, EditPhoto
+from cli.batch.source import JobsError, Place
+from cli.errors import UserError
+from cli.locate import embedded, locate
+from cli.recipe import Lora, Settings
+from cli.request import Wanted
+
+# Part of every key: raised when the same job begins to mean another picture.
+_VERSION = 1
+_KEY_DIGITS = 16
+# Said by other fields of the facts, or no part of the picture.
+_NOT_FACTS = frozenset({"name", "count", "seed", "bcu", "edit", "boost", "preset", "lora", "photo", "mask"})
+
+
+@dataclass(frozen=True)
+class Item:
+    """One picture. `key` is the hash of all that makes it, `label` its job and its place among the job's pictures.
+
+    `name` is that of its file, below the folder of the run. `number` counts from 1 over the whole run.
+    """
+
+    key: str
+    label: str
+    number: int
+    job: AnyJob
+    job_name: str
+    wanted: Wanted
+    settings: Settings
+    seed: int
+    axes: tuple[tuple[str, str], ...]
+    place: str
+    photo: Path | None = None
+    mask: Path | None = None
+    name: str = field(default="")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """All pictures that a file of jobs asks for, each once. `doubles` is how many it asked for once more."""
+
+    items: tuple[Item, ...]
+    doubles: int
+
+    @property
+    def digest(self) -> str:
+        """The same for files of jobs that ask for the same pictures, in whatever order."""
+        return hashlib.sha256("".join(sorted(item.key for item in self.items)).encode()).hexdigest()
+
+
+def asked(file: Path, allow_pickle: bool = False) -> Asked:
+    """The pictures that the file asks for, in its order, without names yet. Loads no model. Raises UserError."""
+    items: dict[str, Item] = {}
+    total = 0
+    for item in _items(matrix.jobs_in(file), allow_pickle):
+        total += 1
+        if total > MOST:
+            raise UserError(f"{file} asks for more than {MOST} pictures: a run has at most so many")
+        items.setdefault(item.key, replace(item, number=len(items) + 1))
+    if not items:
+        raise UserError(f"{file} asks for no pictures: it should have a job, such as jobs: [{{prompt: a cat}}]")
+    return Asked(tuple(items.values()), total - len(items))
+
+
+def _items(jobs: Iterable[RawJob], allow_pickle: bool) -> Iterator[Item]:
+    files = _Files(allow_pickle)
+    for number, raw in enumerate(jobs, start=1):
+        count = 0
+        for cell in matrix.cells(raw):
+            job = schema.job(cell.fields, cell.places, raw.place)
+            name = job.name or f"job{number}"
+            made = _Maker(job, cell, raw.place, files)
+            for seed in range(job.seed, job.seed + job.count):
+                count += 1
+                yield made.item(seed, name, f"{name}[{count}]")
+
+
+class _Maker:
+    """What the pictures of a cell have in common."""
+
+    def __init__(self, job: AnyJob, cell: Cell, whole: Place, files: _Files) -> None:
+        self._job, self._cell, self._whole = job, cell, whole
+        self._photo = self._file("photo", files.picture)
+        self._mask = self._file("mask", files.picture)
+        self._loras = self._checked("lora", lambda place: tuple(files.lora(text, place) for text in job.lora))
+        model = self._checked("model", lambda place: files.model(job.model, place))
+        sampler = getattr(job, "sampler", None)
+        if sampler is not None:
+            sampler = self._checked("sampler", lambda place: samplers.canonical(sampler))
+        self._wanted, drift = self._checked_plan()
+        text, drift = self._plain_negative(), job.drift if job.drift is not None else bool(drift)
+        self._settings = Settings(
+            model=model,
+            loras=tuple(lora for lora, _ in self._loras),
+            negative=text,
+            sampler="DDIM" if isinstance(job, EditPhoto) else sampler,
+            steps=job.steps,
+            guidance=job.cfg,
+            width=job.width,
+            height=job.height,
+            dtype=job.dtype,
+            clip_skip=job.clip_skip,
+            drift=drift,
+        )
+        plain = job.model_dump(exclude=set(_NOT_FACTS))
+        self._facts = {**plain, "version": _VERSION, "sampler": sampler, "drift": drift, "negative": text}
+        self._facts["plan"] = self._wanted.plan.to_dict()
+        self._facts["loras"] = [(digest, lora.weight) for lora, digest in self._loras]
+        self._facts["photo"] = self._photo and self._photo[1]
+        self._facts["mask"] = self._mask and self._mask[1]
+
+    def item(self, seed: int, name: str, label: str) -> Item:
+        """The picture of one seed."""
+        text = json.dumps({**self._facts, "seed": seed}, sort_keys=True, ensure_ascii=False)
+        axes = self._cell.axes
+        if self._job.count > 1:
+            axes = (*(axis for axis in axes if axis[0] != "seed"), ("seed", str(seed)))
+        return Item(
+            key=hashlib.sha256(text.encode()).hexdigest()[:_KEY_DIGITS],
+            label=label,
+            number=0,
+            job=self._job,
+            job_name=name,
+            wanted=self._wanted,
+            settings=self._settings,
+            seed=seed,
+            axes=axes,
+            place=str(self._whole),
+            photo=self._photo and self._photo[0],
+            mask=self._mask and self._mask[0],
+        )
+
+    def _checked_plan(self) -> tuple[Wanted, bool | None]:
+        job = self._job
+        text = job.caption if isinstance(job, EditPhoto) else job.prompt
+        field = "caption" if isinstance(job, EditPhoto) else "prompt"
+
+        def options(place: Place) -> tuple[Any, bool | None]:
+            return photo_options.asked_plan(job.preset, job.bcu, job.edit, job.boost)
+
+        named = next((each for each in ("edit", "boost", "bcu", "preset") if each in self._cell.places), field)
+        plan, drift = self._checked(named, options)
+        wanted: Wanted = self._checked(field, lambda place: photo_options.wanted(text, plan, None))
+        if isinstance(job, EditPhoto):
+            if job.reconstruct == wanted.plan.active:
+                what = "reconstruct gives the photograph back" if job.reconstruct else "there is nothing to change"
+                should = "leave out edit, bcu and boost" if job.reconstruct else "add edit, such as edit: dog:0.75"
+                raise JobsError(self._place("reconstruct" if job.reconstruct else field), f"{what}: {should}")
+        return wanted, drift
+
+    def _plain_negative(self) -> str:
+        from lib_ebca.directives import parse
+
+        negative = self._job.negative
+        if negative is None:
+            # An edit keeps what it is not asked to change: its caption stands on both sides.
+            return parse(self._wanted.prompt).text
+        if self._checked("negative", lambda place: parse(negative).text) != negative:
+            raise JobsError(self._place("negative"), f"negative is {negative!r}: directives belong in the prompt")
+        return negative
+
+    def _file(self, field: str, read: Any) -> tuple[Path, str] | None:
+        given = getattr(self._job, field, None)
+        if given is None:
+            return None
+        found: tuple[Path, str] = self._checked(field, lambda place: read(given, place))
+        return found
+
+    def _checked(self, field: str, make: Any) -> Any:
+        """What `make` makes; its complaint is headed by the line of the field."""
+        place = self._place(field)
+        try:
+            return make(place)
+        except JobsError:
+            raise
+        except UserError as error:
+            raise JobsError(place, f"{field}: {error}") from None
+        except ValueError as error:
+            if not type(error).__module__.startswith("lib_ebca."):
+                raise
+            raise JobsError(place, f"{field}: {error}") from None
+
+    def _place(self, field: str) -> Place:
+        return self._cell.places.get(field, self._whole)
+
+
+class _Files:
+    """Files that jobs name, relative to the file of jobs; each is looked at once."""
+
+    def __init__(self, allow_pickle: bool) -> None:
+        self._hash = lru_cache(maxsize=None)(_hash)
+        self._locate = lru_cache(maxsize=None)(lambda given: locate(given, allow_pickle))
+
+    def model(self, given: str, place: Place) -> str:
+        """Where the model lies, if it is not known by its name alone."""
+        beside = place.file.parent / Path(given).expanduser()
+        where = str(beside.absolute()) if given not in embedded() and beside.exists() else given
+        self._locate(where)
+        return where
+
+    def lora(self, given: str, place: Place) -> tuple[Lora, str]:
+        """The LoRA with its whole path, and the hash of its file."""
+        lora = Lora.parse(given)
+        path = (place.file.parent / Path(lora.path).expanduser()).absolute()
+        return Lora(str(path), lora.weight), self._hash(path)
+
+    def picture(self, given: str, place: Place) -> tuple[Path, str]:
+        """The picture's whole path, and the hash of its file."""
+        path = (place.file.parent / Path(given).expanduser()).absolute()
+        return path, self._hash(path)
+
+
+def _hash(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None

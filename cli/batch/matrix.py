@@ -1,0 +1,218 @@
+"""Defaults, includes, axes and variables: from what files say to the fields of single jobs."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cli.batch.schema import FIELDS, unknown
+from cli.batch.source import Document, JobsError, Place, Sourced, read, text_of
+
+MOST = 10**6  # pictures of one run
+_KEYS = frozenset({"include", "defaults", "jobs"})
+_JOB_KEYS = FIELDS | {"matrix"}
+_NO_AXES = frozenset({"name", "task", "matrix"})
+_RANGE = frozenset({"start", "count", "step"})
+_AXIS_NAME = re.compile(r"[A-Za-z_]\w*")
+_VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
+
+
+@dataclass(frozen=True)
+class RawJob:
+    """A job before its axes multiply out."""
+
+    place: Place
+    fields: Mapping[str, Sourced]
+    axes: Mapping[str, tuple[Sourced, ...]]
+
+    def __len__(self) -> int:
+        return math.prod(map(len, self.axes.values()))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The fields of one job of a matrix, where they were written, and its place on each axis, as text."""
+
+    fields: Mapping[str, Any]
+    places: Mapping[str, Place]
+    axes: tuple[tuple[str, str], ...]
+
+
+def jobs_in(file: Path) -> tuple[RawJob, ...]:
+    """The jobs of a file and of what it includes, those first. A file means the same wherever it is included.
+
+    Raises UserError.
+    """
+    return _file(file, ())[1]
+
+
+def cells(job: RawJob) -> Iterator[Cell]:
+    """All combinations of a job's axes, the last axis running fastest. Raises JobsError."""
+    for combination in itertools.product(*job.axes.values()):
+        yield _cell(job, dict(zip(job.axes, combination, strict=True)))
+
+
+def _file(file: Path, around: tuple[Path, ...]) -> tuple[dict[str, Sourced], tuple[RawJob, ...]]:
+    document = read(file)
+    for key in document.value:
+        if key not in _KEYS:
+            raise JobsError(document.place((key,)), unknown(key, _KEYS, "a file of jobs"))
+    around = (*around, file.resolve())
+    defaults: dict[str, Sourced] = {}
+    jobs: list[RawJob] = []
+    for number, name in enumerate(_included(document)):
+        other = file.parent / name
+        if other.resolve() in around:
+            raise JobsError(document.place(("include", number)), f"{name} includes itself")
+        theirs, included = _file(other, around)
+        defaults |= theirs
+        jobs += included
+    defaults = _over(defaults, _fields(document, ("defaults",)))
+    listed = document.value.get("jobs") or []
+    if not isinstance(listed, list):
+        raise JobsError(document.place(("jobs",)), "jobs should be a list")
+    jobs += [_raw(document, number, defaults) for number in range(len(listed))]
+    return defaults, tuple(jobs)
+
+
+def _included(document: Document) -> list[str]:
+    names = document.value.get("include", [])
+    names = [names] if isinstance(names, str) else names
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise JobsError(document.place(("include",)), "include should be a list of files")
+    return names
+
+
+def _fields(document: Document, where: tuple[str | int, ...]) -> dict[str, Sourced]:
+    value: Any = document.value
+    for step in where:
+        value = (value.get(step) or {}) if isinstance(value, dict) else value[step]
+    owner = "a job" if where[0] == "jobs" else "defaults"
+    if not isinstance(value, dict):
+        raise JobsError(document.place(where), f"{owner} should be a mapping, such as prompt: a cat")
+    for key in value:
+        if key not in _JOB_KEYS:
+            raise JobsError(document.place((*where, key)), unknown(key, _JOB_KEYS, owner))
+    fields = {key: Sourced(each, document.place((*where, key))) for key, each in value.items()}
+    if "matrix" in fields:
+        fields["matrix"] = Sourced(_axes(document, (*where, "matrix"), value["matrix"]), fields["matrix"].place)
+    return fields
+
+
+def _over(defaults: Mapping[str, Sourced], own: Mapping[str, Sourced]) -> dict[str, Sourced]:
+    """`own` on top of `defaults`; axes are joined, those of the defaults running slowest."""
+    merged = {**defaults, **own}
+    if "matrix" in defaults and "matrix" in own:
+        merged["matrix"] = Sourced({**defaults["matrix"].value, **own["matrix"].value}, own["matrix"].place)
+    return merged
+
+
+def _raw(document: Document, number: int, defaults: Mapping[str, Sourced]) -> RawJob:
+    where = ("jobs", number)
+    own = _fields(document, where)
+    fields = _over(defaults, own)
+    place = document.place(where)
+    matrix = fields.pop("matrix", None)
+    axes: dict[str, tuple[Sourced, ...]] = {} if matrix is None else matrix.value
+    for axis in axes:
+        if axis in own:
+            raise JobsError(own[axis].place, f"{axis} is an axis of the matrix too: give it in one of the two")
+    job = RawJob(place, fields, axes)
+    if len(job) > MOST:
+        raise JobsError(place, f"the matrix has {len(job)} cells: a run has at most {MOST}")
+    _check_variables(job)
+    return job
+
+
+def _axes(document: Document, where: tuple[str | int, ...], value: Any) -> dict[str, tuple[Sourced, ...]]:
+    if not isinstance(value, dict) or not value:
+        raise JobsError(document.place(where), "matrix should be a mapping from axes to their values")
+    axes = {}
+    for axis, values in value.items():
+        place = document.place((*where, axis))
+        if axis in _NO_AXES or not _AXIS_NAME.fullmatch(axis):
+            raise JobsError(place, f"an axis cannot be named {axis!r}: give it a field's name, or a variable's")
+        axes[axis] = _values(document, (*where, axis), values)
+        if not axes[axis]:
+            raise JobsError(place, f"the axis {axis} has no values")
+    return axes
+
+
+def _values(document: Document, where: tuple[str | int, ...], values: Any) -> tuple[Sourced, ...]:
+    place = document.place(where)
+    if isinstance(values, list):
+        return tuple(Sourced(value, document.place((*where, i))) for i, value in enumerate(values))
+    if isinstance(values, dict) and set(values) == {"file"} and isinstance(values["file"], str):
+        file = document.file.parent / values["file"]
+        lines = enumerate(text_of(file).splitlines(), start=1)
+        return tuple(Sourced(line.strip(), Place(file, number)) for number, line in lines if line.strip())
+    if isinstance(values, dict) and "count" in values and set(values) <= _RANGE:
+        return _range(place, values)
+    raise JobsError(place, f"the axis {where[-1]} should be a list, {{file: ...}} or {{start: ..., count: ..., step: ...}}")
+
+
+def _range(place: Place, values: Mapping[str, Any]) -> tuple[Sourced, ...]:
+    start, count, step = values.get("start", 0), values["count"], values.get("step", 1)
+    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (start, step))
+    if not numbers or not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
+        raise JobsError(place, f"a range has a start, a whole count from 1 to {MOST} and a step, all numbers")
+    # Multiplied rather than added up, and rounded: 0.1 * 3 is meant as 0.3, in names and labels too.
+    return tuple(Sourced(_tidy(start + i * step), place) for i in range(count))
+
+
+def _tidy(value: float) -> float:
+    return value if isinstance(value, int) else round(value, 12)
+
+
+def _check_variables(job: RawJob) -> None:
+    used: set[str] = set()
+    on_axes = [value for axis, values in job.axes.items() if axis in FIELDS for value in values]
+    for field in (*job.fields.values(), *on_axes):
+        for name in _names_in(field.value):
+            if name not in job.axes:
+                raise JobsError(field.place, f"{{{{{name}}}}} is not an axis of the job's matrix")
+            used.add(name)
+    for axis, values in job.axes.items():
+        if axis not in FIELDS and axis not in used:
+            raise JobsError(values[0].place, f"the axis {axis} is neither a field nor used anywhere as {{{{{axis}}}}}")
+
+
+def _names_in(value: Any) -> set[str]:
+    if isinstance(value, str):
+        return set(_VARIABLE.findall(value))
+    return set().union(*map(_names_in, value)) if isinstance(value, list) else set()
+
+
+def _cell(job: RawJob, axes: Mapping[str, Sourced]) -> Cell:
+    fields = {**job.fields, **{axis: value for axis, value in axes.items() if axis in FIELDS}}
+    filled = {name: _filled(field.value, axes) for name, field in fields.items() if field.value is not None}
+    places = {name: field.place for name, field in fields.items()}
+    return Cell(filled, places, tuple((axis, shown(value.value)) for axis, value in axes.items()))
+
+
+def shown(value: Any) -> str:
+    """A value as it looks in labels and inside of texts."""
+    if isinstance(value, list):
+        return " ".join(map(shown, value)) or "none"
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return repr(value) if isinstance(value, int | float) else str(value)
+
+
+def _filled(value: Any, axes: Mapping[str, Sourced]) -> Any:
+    if isinstance(value, list):
+        return [_filled(each, axes) for each in value]
+    if not isinstance(value, str):
+        return value
+    whole = _VARIABLE.fullmatch(value.strip())
+    if whole:
+        # Alone, a variable keeps its kind: steps: "{{n}}" is a number.
+        return axes[whole.group(1)].value
+    return _VARIABLE.sub(lambda found: shown(axes[found.group(1)].value), value)

@@ -1,0 +1,164 @@
+"""What a job may say: the options of the command that it stands for, under the same names."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from cli.batch.source import JobsError, Place
+from cli.recipe import EMBEDDED_DEFAULT
+
+_LAST_SEED = 2**63 - 1
+
+
+def _listed(value: Any) -> Any:
+    if value is None:
+        return ()
+    if isinstance(value, list):
+        return tuple(value)
+    return (value,) if isinstance(value, str) else value
+
+
+def _bare(value: Any) -> Any:
+    """`bcu: true` is the option without a value, `bcu: false` no option at all."""
+    return {True: "", False: None}[value] if isinstance(value, bool) else value
+
+
+Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Side = Annotated[int | None, Field(ge=8, multiple_of=8)]
+
+
+class Job(BaseModel):
+    """What the jobs of all tasks may say."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str | None = Field(default=None, min_length=1)
+    bcu: Annotated[str | None, BeforeValidator(_bare)] = None
+    edit: Texts = ()
+    boost: Texts = ()
+    preset: str | None = None
+    model: str = EMBEDDED_DEFAULT
+    lora: Texts = ()
+    steps: int = Field(default=50, ge=1, le=1000)
+    cfg: float = Field(default=7.5, ge=1)
+    width: Side = None
+    height: Side = None
+    seed: int = Field(default=0, ge=0, le=_LAST_SEED)
+    count: int = Field(default=1, ge=1)
+    clip_skip: int = Field(default=1, ge=1)
+    drift: bool | None = None
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+
+    @model_validator(mode="after")
+    def _seeds_exist(self) -> Job:
+        if self.seed + self.count - 1 > _LAST_SEED:
+            raise ValueError(f"seed + count should stay below {_LAST_SEED + 1}")
+        return self
+
+
+class Txt2img(Job):
+    """`ebca txt2img`."""
+
+    task: Literal["txt2img"] = "txt2img"
+    prompt: str
+    negative: str = ""
+    sampler: str | None = None
+
+
+class Img2img(Job):
+    """`ebca img2img`."""
+
+    task: Literal["img2img"]
+    photo: str = Field(min_length=1)
+    prompt: str
+    negative: str = ""
+    sampler: str | None = None
+    strength: float = Field(default=0.75, gt=0, le=1)
+    fit: Literal["resize", "crop"] = "resize"
+
+
+class Inpaint(Job):
+    """`ebca inpaint`."""
+
+    task: Literal["inpaint"]
+    photo: str = Field(min_length=1)
+    mask: str = Field(min_length=1)
+    prompt: str
+    negative: str = ""
+    sampler: str | None = None
+    strength: float = Field(default=1.0, gt=0, le=1)
+    fit: Literal["resize", "crop"] = "resize"
+    repaint: bool = False
+    jump_length: int = Field(default=10, ge=1)
+    jump_count: int = Field(default=10, ge=1)
+    paste_back: bool = True
+    feather: float = Field(default=0.0, ge=0)
+
+    @model_validator(mode="after")
+    def _repaint_has_its_own(self) -> Inpaint:
+        if self.repaint and not {"strength", "sampler"}.isdisjoint(self.model_fields_set):
+            raise ValueError("repaint has a sampler of its own and starts from noise: leave out sampler and strength")
+        if not self.repaint and not {"jump_length", "jump_count"}.isdisjoint(self.model_fields_set):
+            raise ValueError("jump_length and jump_count belong to repaint: add repaint: true")
+        return self
+
+
+class EditPhoto(Job):
+    """`ebca edit`."""
+
+    task: Literal["edit"]
+    photo: str = Field(min_length=1)
+    caption: str = Field(min_length=1)
+    negative: str | None = None
+    steps: int = Field(default=50, ge=2, le=999)
+    fit: Literal["resize", "crop"] = "resize"
+    reconstruct: bool = False
+    inversion: Literal["fixed-point", "published"] = "fixed-point"
+    iterations: int = Field(default=10, ge=1)
+    tolerance: float = Field(default=1e-4, ge=0)
+    rounds: int = Field(default=5, ge=0)
+    auto_correlation: float = Field(default=20.0, ge=0)
+    kl: float = Field(default=20.0, ge=0)
+
+
+AnyJob = Txt2img | Img2img | Inpaint | EditPhoto
+TASKS: Mapping[str, type[AnyJob]] = {"txt2img": Txt2img, "img2img": Img2img, "inpaint": Inpaint, "edit": EditPhoto}
+FIELDS = frozenset(field for task in TASKS.values() for field in task.model_fields)
+
+
+def job(fields: Mapping[str, Any], places: Mapping[str, Place], whole: Place) -> AnyJob:
+    """The job that `fields` describe; `places` are where they were written, `whole` where the job begins.
+
+    Raises JobsError, naming file, line and field.
+    """
+    task = fields.get("task", "txt2img")
+    kind = TASKS.get(task) if isinstance(task, str) else None
+    if kind is None:
+        raise JobsError(places.get("task", whole), f"task is {task!r}: it should be one of {', '.join(TASKS)}")
+    try:
+        return kind.model_validate(dict(fields))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = str(first["loc"][0]) if first["loc"] else None
+        place = whole if field is None else places.get(field, whole)
+        raise JobsError(place, _sentence(first, field, task, kind)) from None
+
+
+def unknown(field: str, known: Mapping[str, Any] | frozenset[str], owner: str) -> str:
+    """A sentence on a field that `owner` does not have."""
+    close = difflib.get_close_matches(field, known, n=1)
+    return f"{owner} has no field {field!r}" + (f": {close[0]} is meant?" if close else "")
+
+
+def _sentence(error: Any, field: str | None, task: str, kind: type[BaseModel]) -> str:
+    if error["type"] == "extra_forbidden":
+        return unknown(str(field), kind.model_fields, task)
+    if error["type"] == "missing":
+        return f"{field} is missing: {task} needs it"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[0].lower() + message[1:]
+    return message if field is None else f"{field} is {error['input']!r}: {message}"

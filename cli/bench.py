@@ -1,0 +1,107 @@
+"""`ebca bench`: what the method costs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import bench_alignment, bench_editing
+from cli.errors import UserError, sentences
+
+app = typer.Typer(name="bench", help="Measure what energy-based cross-attention costs.", no_args_is_help=True)
+app.command()(bench_alignment.alignment)
+app.command()(bench_editing.editing)
+app.command()(bench_editing.inversions)
+
+
+@app.callback()
+def bench() -> None:
+    """Measure what energy-based cross-attention costs."""
+
+
+@app.command()
+def overhead(
+    arch: Annotated[str, typer.Option(help="sd15, sd21, sdxl or tiny, with random weights.")] = "sd15",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Of the latents: an eighth of the picture's.")] = "32x32",
+    batch: Annotated[int, typer.Option(help="Pictures; each is two rows, for guidance is on.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or float64.")] = "float32",
+    device: Annotated[str, typer.Option(help="A PyTorch device.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Interleaved rounds; 0 only counts.")] = 20,
+    burst: Annotated[
+        int | None,
+        typer.Option(help="Evaluations in a sample.  [default: 1, on a GPU 5]", show_default=False),
+    ] = None,
+    compiled: Annotated[bool, typer.Option("--compile", help="Run every variant through torch.compile.")] = False,
+    compile_mode: Annotated[str, typer.Option(help="Mode of torch.compile.")] = "default",
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="stock, off, idle, bcu, bcu+1, bcu+2, bcu+4, edit, 2 edits, moving edit, and the peers pag, "
+            "published, published+2; 'all' for all.  [default: all but the peers]",
+            show_default=False,
+        ),
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
+    ] = None,
+) -> None:
+    """Time and memory of one evaluation of the UNet: stock, BCU and edits side by side."""
+    with sentences():
+        asked = dict(arch=arch, batch=batch, dtype=dtype, device=device, threads=threads, repeats=repeats)
+        asked["burst"] = burst if burst is not None else (1 if device.startswith("cpu") else 5)
+        asked["compiled"] = compile_mode if compiled else None
+        report = _measured(size, variants, asked)
+        if json_file is not None:
+            write_json(json_file, report.to_dict())
+        if json_file != "-":
+            _show(report)
+
+
+def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:
+    from benchmarks.overhead import Setting, SettingError, measure
+    from benchmarks.ways import WAYS
+
+    height, separator, width = size.lower().partition("x")
+    if not (separator and height.isdecimal() and width.isdecimal()):
+        raise UserError(f"--size {size!r}: it should be height and width of the latents, like 64x64")
+    if variants is not None:
+        names = (name.strip() for name in variants.split(","))
+        asked["ways"] = tuple(WAYS) if variants == "all" else tuple(names)
+    try:
+        setting = Setting(height=int(height), width=int(width), **asked)
+    except SettingError as error:
+        raise UserError(f"--{error}") from None
+    return measure(setting, lambda sentence: typer.echo(sentence, err=True) if sys.stderr.isatty() else None)
+
+
+def write_json(target: str, content: dict[str, Any]) -> None:
+    """Write a measurement to a file, whole or not at all, or to stdout for "-". Raises UserError."""
+    text = json.dumps(content, indent=1)
+    if target == "-":
+        typer.echo(text)
+        return
+    path = Path(target)
+    # Beside the target, so that the last step is a rename, and a full disk leaves what was there before.
+    unfinished = path.with_name(path.name + ".part")
+    try:
+        unfinished.write_text(text + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    except OSError as error:
+        unfinished.unlink(missing_ok=True)
+        raise UserError(f"--json {target!r} cannot be written: {error.strerror or error}") from None
+
+
+def _show(report: Any) -> None:
+    from rich.console import Console
+
+    from benchmarks.table import show
+
+    console = Console()
+    # A file or a pipe has no width of its own: there the table is not squeezed into eighty columns.
+    show(report, console if console.is_terminal else Console(width=200))

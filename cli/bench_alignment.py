@@ -1,0 +1,211 @@
+"""`ebca bench alignment`: whether pictures say what their prompts say, with and without the method."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli import loading, progress, samplers
+from cli.errors import UserError, sentences
+from cli.locate import MODELS, embedded
+from cli.options import AllowPickleOption, ModelOption
+from cli.recipe import EMBEDDED_DEFAULT, Settings
+from cli.settings import at_least, checked, completed
+
+if TYPE_CHECKING:
+    from benchmarks.alignment.bench import Question
+    from benchmarks.alignment.scoring import Scorer
+    from benchmarks.alignment.tables import Table
+
+QUICK = {"steps": 15, "prompts": 24}
+EMBEDDED_PROMPTS = 256
+SCORERS = ("judge", "clip", "blip")
+
+
+def alignment(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few pictures and few steps: minutes on a CPU, with wide intervals.")
+    ] = False,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME",
+            help="one, two, coloured, held-out (embedded model); animal-animal, animal-object, object-object (the 276 "
+            "prompts of Attend-and-Excite). Repeatable.  [default: the model's kind]",
+            show_default=False,
+        ),
+    ] = None,
+    prompts: Annotated[
+        list[Path] | None,
+        typer.Option("--prompts", metavar="FILE", help="Prompts of your own, one a line, or JSON. Repeatable."),
+    ] = None,
+    methods: Annotated[
+        str, typer.Option(metavar="NAME,...", help="plain, bcu, bcu-gentle, boosts.")
+    ] = "plain,bcu,boosts",
+    scorers: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...", help="judge, clip, blip.  [default: judge or clip, as fits]", show_default=False
+        ),
+    ] = None,
+    seeds: Annotated[int, typer.Option(help="Pictures of each prompt; published tables have 64.")] = 1,
+    limit: Annotated[
+        int | None,
+        typer.Option(help="Prompts of each set.  [default: all, of the embedded model's 256]", show_default=False),
+    ] = None,
+    model: ModelOption = None,
+    clip: Annotated[str | None, typer.Option(metavar="ID", help="CLIP: hub id or folder.")] = None,
+    blip: Annotated[str | None, typer.Option(metavar="ID", help="BLIP: hub id or folder.")] = None,
+    steps: Annotated[int | None, typer.Option(help="Sampling steps.  [default: 25]", show_default=False)] = None,
+    cfg: Annotated[float, typer.Option(help="Guidance scale.")] = 7.5,
+    sampler: Annotated[str, typer.Option(help="By its WebUI name.")] = "DDIM",
+    batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures drawn together.")] = 8,
+    shard: Annotated[
+        str, typer.Option(metavar="I/N", help="Only this part of the work; the parts share --out.")
+    ] = "1/1",
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda or mps.  [default: the fastest]", show_default=False)
+    ] = None,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; run again to go on.")] = Path(
+        "outputs/alignment"
+    ),
+    allow_pickle: AllowPickleOption = False,
+) -> None:
+    """Methods x prompts x seeds, paired by seed, with intervals, costs and contact sheets of wins and losses."""
+    with sentences():
+        name = model or EMBEDDED_DEFAULT
+        own = name in embedded() or model is None
+        number_of_steps = steps or (QUICK["steps"] if quick else 25)
+        settings = checked(
+            Settings(model=name, steps=number_of_steps, guidance=cfg, sampler=sampler, device=device, dtype=dtype)
+        )
+        at_least("--batch-size", batch_size, 1)
+        number = limit or (QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None)
+        try:
+            question = _question(own, sets, prompts, methods, seeds, number)
+            question.items()  # what is wrong with a file is told before a model is loaded
+            names = _checked_scorers(_names(scorers), question)
+            _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
+        except ValueError as error:
+            # The benchmark's errors are sentences; only theirs may lose the traceback.
+            if not type(error).__module__.startswith("benchmarks."):
+                raise
+            raise UserError(str(error)) from None
+
+
+def _run(
+    settings: Settings,
+    question: Question,
+    scored: tuple[list[str], str | None, str | None],
+    batch: int,
+    shard: tuple[int, int],
+    out: Path,
+    allow_pickle: bool,
+) -> None:
+    from benchmarks.alignment.bench import bench, sheets, tables
+    from benchmarks.alignment.studio import Sampling, Studio
+
+    loaded = loading.load(settings, allow_pickle)
+    settings = completed(settings, loaded)
+    scorers = _scorers(*scored, str(settings.device))
+    loaded.pipe.scheduler = samplers.scheduler_for(str(settings.sampler), loaded.scheduler_config)
+    studio = Studio(loaded.pipe, Sampling(settings.steps, settings.guidance, batch))
+    described = {
+        "model": loaded.source.model,
+        "model hash": loaded.source.model_hash,
+        "sampler": settings.sampler,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "metrics": [metric.name for scorer in scorers for metric in scorer.metrics],
+    }
+    with progress.bar("batches") as advance:
+        found = bench(studio, scorers, question, out, described, shard, advance)
+    _show([*tables(found, scorers, question), *_judged(settings.model, scorers)])
+    if found.done < found.wanted:
+        typer.echo(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
+    written = [path.name for path in sheets(studio, scorers, question, out)]
+    typer.echo(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
+
+
+def _question(
+    own: bool, sets: list[str] | None, files: list[Path] | None, methods: str, seeds: int, prompts: int | None
+) -> Question:
+    from benchmarks.alignment import attend_and_excite
+    from benchmarks.alignment.bench import Question
+    from benchmarks.alignment.prompts import SHAPES_SETS
+
+    names = tuple(sets or ())
+    if not names and not files:
+        names = tuple(SHAPES_SETS) if own else attend_and_excite.SETS
+    return Question(names, tuple(files or ()), prompts, seeds, tuple(_names(methods)))
+
+
+def _checked_scorers(names: list[str], question: Question) -> list[str]:
+    """The scorers that are asked for, or the one that fits. Raises UserError."""
+    from benchmarks.alignment.prompts import SHAPES_SETS
+
+    judged = not question.files and set(question.sets) <= set(SHAPES_SETS)
+    for name in names:
+        if name not in SCORERS:
+            raise UserError(f"--scorers {name!r} is not known: choose from {', '.join(SCORERS)}")
+    if "judge" in names and not judged:
+        raise UserError(f"--scorers judge knows the sets {', '.join(SHAPES_SETS)} alone: use clip for the others")
+    return names or ["judge" if judged else "clip"]
+
+
+def _scorers(names: list[str], clip: str | None, blip: str | None, device: str) -> list[Scorer]:
+    from benchmarks.alignment.scoring import Judge
+
+    found: list[Scorer] = [Judge()] if "judge" in names else []
+    if {"clip", "blip"} & set(names):
+        from benchmarks.scorers import blip as blips
+        from benchmarks.scorers import clip as clips
+
+        encoder = clips.ClipEncoder(clip or clips.DEFAULT, device)
+        if "clip" in names:
+            found.append(clips.ClipScorer(encoder))
+        if "blip" in names:
+            found.append(blips.BlipScorer(blips.BlipCaptioner(blip or blips.DEFAULT, device), encoder))
+    return found
+
+
+def _judged(model: str, scorers: list[Scorer]) -> list[Table]:
+    """The judge's own accuracy, as it was measured with the model, wherever its word is taken."""
+    from benchmarks.alignment.page import judge_table
+    from benchmarks.alignment.scoring import Judge
+
+    if not any(isinstance(scorer, Judge) for scorer in scorers):
+        return []
+    return judge_table(MODELS / model if model in embedded() else Path(model))
+
+
+def _names(given: str | None) -> list[str]:
+    return [name.strip() for name in (given or "").split(",") if name.strip()]
+
+
+def _shard(given: str) -> tuple[int, int]:
+    number, slash, count = given.partition("/")
+    if not (slash and number.isdecimal() and count.isdecimal()):
+        raise UserError(f"--shard {given!r}: it should be I/N, such as 1/4")
+    return int(number), int(count)
+
+
+def _show(contents: list[Table]) -> None:
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console()
+    # A file or a pipe has no width of its own: there the table is not squeezed into eighty columns.
+    console = console if console.is_terminal else Console(width=220)
+    for content in contents:
+        shown = RichTable(title=Text(content.title), title_justify="left")
+        for heading in content.heading:
+            shown.add_column(Text(heading))
+        for row in content.rows:
+            shown.add_row(*(Text(cell) for cell in row))
+        console.print(shown)

@@ -1,0 +1,258 @@
+"""`ebca edit`: a photograph, inverted under its caption and sampled again with edits."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli import caption as captions
+from cli import loading, painting, photo, photo_options, pictures, progress, request, task
+from cli.errors import UserError
+from cli.latent_cache import LIMIT, LatentCache, default_folder, key_of
+from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, finite
+from cli.outputs import Saved
+from cli.photo_options import (
+    CfgOption,
+    ClipSkipOption,
+    DeviceOption,
+    DriftOption,
+    DtypeOption,
+    FitOption,
+    FromOption,
+    HeightOption,
+    LoraOption,
+    OutOption,
+    PresetOption,
+    QuietOption,
+    StepsOption,
+    WidthOption,
+)
+from cli.recipe import Recipe, Source
+from cli.settings import at_least
+from cli.task import INVERSIONS, Inverting, Task
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+
+    from cli.loading import Model
+
+# Part of every key of the cache: raised when the same settings begin to give other latents.
+_INVERSION_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """How well the photograph comes back, in dB: through the inversion, and through the VAE alone."""
+
+    psnr: float
+    vae_psnr: float
+
+
+def edit(
+    photograph: Annotated[Path, typer.Argument(metavar="PHOTO", help="The photograph, of any mode and size.")],
+    caption: Annotated[
+        str | None, typer.Option("--caption", "-c", help="What is in it.  (default: asked of BLIP, if that is at hand)")
+    ] = None,
+    edit: EditOption = None,
+    bcu: BcuOption = None,
+    boost: BoostOption = None,
+    preset: PresetOption = None,
+    negative: Annotated[
+        str | None, typer.Option("--negative", "-n", help="What to keep out.  (default: the caption, so that it stays)")
+    ] = None,
+    reconstruct: Annotated[
+        bool, typer.Option("--reconstruct", help="No edits: give the photograph back, and say how well.")
+    ] = False,
+    inversion: Annotated[
+        str | None, typer.Option(metavar="fixed-point|published", help="How to invert.  (default: fixed-point)")
+    ] = None,
+    iterations: Annotated[
+        int | None, typer.Option(help="fixed-point: most evaluations for a step.  (default: 10)")
+    ] = None,
+    tolerance: Annotated[
+        float | None, typer.Option(help="fixed-point: change at which a step is solved.  (default: 1e-4)")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(help="published: rounds of regularisation a step.  (default: 5)")
+    ] = None,
+    auto_correlation: Annotated[
+        float | None, typer.Option("--auto-correlation", help="published: its weight.  (default: 20)")
+    ] = None,
+    kl: Annotated[float | None, typer.Option(help="published: weight of the divergence.  (default: 20)")] = None,
+    seed: Annotated[int | None, typer.Option(help="published: of the random shifts.  (default: 0)")] = None,
+    model: ModelOption = None,
+    lora: LoraOption = None,
+    steps: StepsOption = None,
+    cfg: CfgOption = None,
+    width: WidthOption = None,
+    height: HeightOption = None,
+    fit: FitOption = None,
+    clip_skip: ClipSkipOption = None,
+    drift: DriftOption = None,
+    dtype: DtypeOption = None,
+    device: DeviceOption = None,
+    out: OutOption = Path("outputs"),
+    again: FromOption = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep inversions on disk.")] = False,
+    cache_size: Annotated[float, typer.Option("--cache-size", help="Megabytes of inversions to keep.")] = LIMIT,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    allow_pickle: AllowPickleOption = False,
+) -> None:
+    """Change what is in a photograph and keep the rest.
+
+    ebca edit cat.jpg -c "a cat" --edit dog:0.75:from=0.5 --edit cat:-0.65:from=0.5
+
+    The photograph is inverted under its caption, and sampled again with the edits. Inversions are kept on disk, so that
+    another edit of the same photograph costs only its sampling.
+    """
+    from lib_ebca.directives import parse
+
+    recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model)
+    plan, preset_drift = photo_options.asked_plan(preset, bcu, edit, boost)
+    asked = photo_options.asked_settings(
+        recorded,
+        lora,
+        model=model,
+        steps=steps,
+        guidance=cfg,
+        width=width,
+        height=height,
+        dtype=dtype,
+        device=device,
+        clip_skip=clip_skip,
+        drift=drift if drift is not None else preset_drift,
+        negative=negative,
+        sampler="DDIM",
+    )
+    if asked.steps < 2:
+        raise UserError(f"--steps is {asked.steps}: an inversion needs at least 2")
+    given = {
+        "method": inversion,
+        "iterations": iterations,
+        "tolerance": tolerance,
+        "rounds": rounds,
+        "auto_correlation": auto_correlation,
+        "kl": kl,
+    }
+    how = _inverting(before.inverting if before and before.inverting else Inverting(), given)
+    at_least("--cache-size", math.ceil(finite("--cache-size", cache_size)), 0)
+    cache = None if no_cache else LatentCache(default_folder(), cache_size)
+    source = photo.read(photograph)
+    if before is not None and again is not None:
+        photo_options.same_photo(source, before.photo, photograph, again)
+    if caption is None and recorded is None:
+        caption = captions.caption_of(source.image)
+    wanted = photo_options.wanted(caption, plan, recorded)
+    _check_edits(wanted, reconstruct)
+    if reconstruct:
+        from lib_ebca.plan import Plan
+
+        wanted = replace(wanted, plan=Plan())
+    folder = pictures.output_folder(out)
+    number = seed if seed is not None else (recorded.seed if recorded else 0)
+    request.seeds(number, None, None, None)
+
+    loaded = loading.load(asked, allow_pickle)
+    fit, fitted = photo_options.fitted(source, loaded, asked, fit, before, given=bool(width or height))
+    asked = photo_options.completed(asked, fitted, loaded)
+    text = parse(wanted.prompt).text
+    if negative is None and (recorded is None or recorded.settings.negative == parse(recorded.prompt).text):
+        asked = replace(asked, negative=text)
+    request.check_boosts(wanted, loaded.pipe.tokenizer)
+    made = Recipe(asked, wanted.prompt, wanted.plan, number)
+    image = fitted.down(source.image)
+    latents = _latents(loaded, image, text, made, how, cache, quiet or as_json)
+    with progress.bar("editing", quiet or as_json) as advance:
+        drawn = painting.edited(loaded, made, latents, advance)
+    found = _reconstruction(loaded, image, drawn.images[0]) if reconstruct else None
+    what = Task("edit", source.digest, fit, fitted.cut, inverting=how)
+    result = source.worn(fitted.up(drawn.images[0]))
+    path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
+    comments = (*photo_options.notes(made_with, loaded, made.prompt), *drawn.run.comments)
+    _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
+
+
+def _recorded(again: Path, model: str | None) -> tuple[Recipe, Source, Task]:
+    recorded, made_with = request.recorded_in(again, model)
+    return recorded, made_with, task.from_text(request.parameters_in(again), "edit")
+
+
+def _inverting(start: Inverting, given: dict[str, Any]) -> Inverting:
+    how = replace(start, **{name: value for name, value in given.items() if value is not None})
+    if how.method not in INVERSIONS:
+        raise UserError(f"--inversion is {how.method!r}: it should be one of {', '.join(INVERSIONS)}")
+    at_least("--iterations", how.iterations, 1)
+    at_least("--rounds", how.rounds, 0)
+    for name in ("tolerance", "auto_correlation", "kl"):
+        option = "--" + name.replace("_", "-")
+        if finite(option, getattr(how, name)) < 0:
+            raise UserError(f"{option} is {getattr(how, name):g}: it should not be negative")
+    return how
+
+
+def _check_edits(wanted: request.Wanted, reconstruct: bool) -> None:
+    if not reconstruct and not wanted.plan.active:
+        raise UserError("there is nothing to change: add --edit, such as --edit dog:0.75:from=0.5, or --reconstruct")
+
+
+def _latents(
+    loaded: Model, image: Image, caption: str, made: Recipe, how: Inverting, cache: LatentCache | None, quiet: bool
+) -> Tensor:
+    """The photograph's noise: kept from an earlier run, or found now."""
+    settings = made.settings
+    facts = {
+        "version": _INVERSION_VERSION,
+        "picture": photo.digest_of(image),
+        "caption": caption,
+        "model": [settings.model, loaded.source.model_hash],
+        "loras": [
+            [digest, lora.weight] for digest, lora in zip(loaded.source.lora_hashes, settings.loras, strict=True)
+        ],
+        "steps": settings.steps,
+        "clip_skip": settings.clip_skip,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "method": how.method,
+        "numbers": how.numbers,
+        "seed": made.seed if how.method == "published" else None,
+    }
+    key = key_of(facts)
+    kept = None if cache is None else cache.get(key)
+    if kept is not None:
+        return kept
+    with progress.bar("inverting", quiet) as advance:
+        latents = painting.inverted(loaded, image, caption, made, how, advance)
+    if cache is not None:
+        cache.put(key, latents)
+    return latents
+
+
+def _reconstruction(loaded: Model, image: Image, result: Image) -> Reconstruction:
+    from lib_ebca.hosts.inversion import latents_of, pictures_of
+
+    through = pictures_of(loaded.pipe, latents_of(loaded.pipe, painting.tensor_of(image)))
+    vae = painting.image_of(through)
+    return Reconstruction(photo.psnr(image, result), photo.psnr(image, vae))
+
+
+def _tell(saved: Saved, found: Reconstruction | None, as_json: bool, quiet: bool) -> None:
+    if found is None:
+        saved.tell(as_json, quiet)
+        return
+    if as_json:
+        line = {**saved.to_dict(), "psnr": _finite(found.psnr), "vae_psnr": _finite(found.vae_psnr)}
+        typer.echo(json.dumps(line, ensure_ascii=False))
+        return
+    saved.tell(as_json, quiet)
+    typer.echo(f"PSNR {found.psnr:.2f} dB; the VAE alone gives {found.vae_psnr:.2f} dB")
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 3) if math.isfinite(value) else None

@@ -1,0 +1,40 @@
+"""`ebca presets`: the published settings by name."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import typer
+
+from cli.options import JsonOption
+
+
+def presets(as_json: JsonOption = False) -> None:
+    """List the presets: what each does, as directives, where its numbers are from, and a command that uses it."""
+    from lib_ebca.presets import PRESETS, Preset
+
+    def command(preset: Preset) -> str:
+        files = {"txt2img": [], "edit": ["PHOTO"], "inpaint": ["PICTURE", "MASK"]}[preset.task]
+        prompt = ["--caption", preset.prompt] if preset.task == "edit" else [preset.prompt]
+        return shlex.join(["ebca", preset.task, *files, *prompt, "--preset", preset.name])
+
+    if as_json:
+        data = [
+            {
+                "name": preset.name,
+                "task": preset.task,
+                "plan": preset.plan.to_dict(),
+                "directives": preset.plan.to_text(),
+                "drift": preset.drift,
+                "prompt": preset.prompt,
+                "command": command(preset),
+                "source": preset.source,
+            }
+            for preset in PRESETS.values()
+        ]
+        typer.echo(json.dumps(data, ensure_ascii=False))
+        return
+    for preset in PRESETS.values():
+        typer.echo(f"{preset.name}\n  {preset.plan.to_text()}{' --drift' if preset.drift else ''}")
+        typer.echo(f"  {command(preset)}\n  {preset.source}\n")

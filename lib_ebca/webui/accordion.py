@@ -1,0 +1,148 @@
+"""The accordion: the form's fields as gradio components, the same on gradio 3 and 4."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from modules.ui_components import InputAccordion
+
+from lib_ebca.plan import PRIORS, SCHEDULES
+from lib_ebca.webui import presets, transfer
+from lib_ebca.webui.form import EDITS, FIELDS, PASSES, EditRow, Form
+
+TITLE = "EBCA"
+
+
+def build(elem_id: Callable[[str], str], prompt: Any | None) -> list[Any]:
+    """Draw the accordion and connect its buttons.
+
+    Args:
+        elem_id: makes the id of one of our components.
+        prompt: the prompt box that edits are written into and read from; None draws no buttons for it.
+
+    Returns:
+        The components in the order of the form's fields.
+    """
+    made: dict[str, Any] = {}
+    default = Form()
+    with InputAccordion(default.enabled, label=TITLE, elem_id=elem_id("enabled")) as enabled:
+        made["enabled"] = enabled
+        _update(made, default, elem_id)
+        _edits(made, elem_id)
+        write, read = _buttons(elem_id) if prompt is not None else (None, None)
+        _passes(made, default, elem_id)
+    components = [made[name] for name in FIELDS]
+    if write is not None and read is not None:
+        rows = components[-_row_width() * EDITS :]
+        write.click(fn=transfer.written, inputs=[prompt, *rows], outputs=[prompt, *rows], show_progress=False)
+        read.click(fn=transfer.read, inputs=[prompt, *rows], outputs=[prompt, *rows], show_progress=False)
+    return components
+
+
+def _row_width() -> int:
+    return sum(name.startswith("edit_1_") for name in FIELDS)
+
+
+def _update(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:
+    gr.Markdown("### Context update", elem_id=elem_id("update_title"))
+    with gr.Row():
+        preset = gr.Dropdown(
+            list(presets.PRESETS),
+            value=None,
+            label="Preset",
+            info="SDXL has 70 cross-attention layers where SD 1 has 16, so its steps are smaller",
+            elem_id=elem_id("preset"),
+        )
+        preset.do_not_save_to_config = True
+        made["attn"] = gr.Number(default.attn, label="Attention gamma", elem_id=elem_id("attn"))
+        made["norm"] = gr.Number(default.norm, label="Norm gamma", elem_id=elem_id("norm"))
+    with gr.Row():
+        made["start"] = _fraction(default.start, "From", elem_id("start"), "fraction of each pass's own steps")
+        made["until"] = _fraction(default.until, "Until", elem_id("until"), "1 is the end of the pass")
+    with gr.Row():
+        made["schedule"] = gr.Dropdown(
+            list(SCHEDULES), value=default.schedule, label="Schedule", elem_id=elem_id("schedule")
+        )
+        made["ratio"] = gr.Number(default.ratio, label="Ratio of linear and exp", elem_id=elem_id("ratio"))
+        made["prior"] = gr.Dropdown(list(PRIORS), value=default.prior, label="Prior", elem_id=elem_id("prior"))
+    made["boosts"] = gr.Textbox(
+        default.boosts, label="Boosts", placeholder="shirt:2.5, crown:2", lines=1, elem_id=elem_id("boosts")
+    )
+    changed = [made[name] for name in ("attn", "norm", "start", "until", "schedule")]
+    preset.change(fn=_preset, inputs=[preset], outputs=changed, show_progress=False)
+
+
+def _preset(name: str | None) -> list[Any]:
+    if name not in presets.PRESETS:
+        return [gr.update()] * 5
+    form = presets.applied(Form(), name)
+    return [form.attn, form.norm, form.start, form.until, form.schedule]
+
+
+def _edits(made: dict[str, Any], elem_id: Callable[[str], str]) -> None:
+    gr.Markdown("### Edits", elem_id=elem_id("edits_title"))
+    row = EditRow()
+    for n in range(1, EDITS + 1):
+        name = f"edit_{n}"
+        with gr.Group(elem_id=elem_id(name), elem_classes=["ebca-edit"]):
+            with gr.Row():
+                made[f"{name}_on"] = gr.Checkbox(
+                    row.on, label=f"Edit {n} on", elem_id=elem_id(f"{name}_on"), scale=1, min_width=90
+                )
+                made[f"{name}_text"] = gr.Textbox(
+                    row.text,
+                    label=f"Edit {n} prompt",
+                    placeholder="watercolour painting",
+                    lines=1,
+                    elem_id=elem_id(f"{name}_text"),
+                    scale=6,
+                )
+                made[f"{name}_strength"] = gr.Slider(
+                    -2.0,
+                    2.0,
+                    value=row.strength,
+                    step=0.05,
+                    label=f"Edit {n} strength",
+                    info="negative takes it away",
+                    elem_id=elem_id(f"{name}_strength"),
+                    scale=3,
+                )
+            with gr.Row():
+                made[f"{name}_start"] = _fraction(row.start, f"Edit {n} from", elem_id(f"{name}_start"))
+                made[f"{name}_until"] = _fraction(row.until, f"Edit {n} until", elem_id(f"{name}_until"))
+                made[f"{name}_attn"] = gr.Number(
+                    row.attn, label=f"Edit {n} attention gamma", elem_id=elem_id(f"{name}_attn")
+                )
+                made[f"{name}_norm"] = gr.Number(
+                    row.norm, label=f"Edit {n} norm gamma", elem_id=elem_id(f"{name}_norm")
+                )
+                remove = gr.Button("Remove", elem_id=elem_id(f"{name}_remove"), elem_classes=["ebca-remove"])
+        fields = [made[each] for each in FIELDS if each.startswith(f"{name}_")]
+        remove.click(fn=_emptied, inputs=[], outputs=fields, show_progress=False)
+
+
+def _emptied() -> list[Any]:
+    row = EditRow()
+    return [row.on, row.text, row.strength, row.start, row.until, row.attn, row.norm]
+
+
+def _buttons(elem_id: Callable[[str], str]) -> Sequence[Any]:
+    with gr.Row():
+        gr.Button("Add an edit", elem_id=elem_id("add_edit"))
+        write = gr.Button("Write edits into the prompt", elem_id=elem_id("write_edits"))
+        read = gr.Button("Read edits from the prompt", elem_id=elem_id("read_edits"))
+    return write, read
+
+
+def _passes(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:
+    gr.Markdown("### Passes and records", elem_id=elem_id("passes_title"))
+    with gr.Row():
+        made["passes"] = gr.Dropdown(list(PASSES), value=default.passes, label="Act in", elem_id=elem_id("passes"))
+        made["energies"] = gr.Checkbox(default.energies, label="Record energies", elem_id=elem_id("energies"))
+        made["maps"] = gr.Checkbox(default.maps, label="Record attention maps", elem_id=elem_id("maps"))
+
+
+def _fraction(value: float, label: str, elem_id: str, info: str | None = None) -> Any:
+    return gr.Slider(0.0, 1.0, value=value, step=0.01, label=label, info=info, elem_id=elem_id)

@@ -1,0 +1,86 @@
+"""What the page asks while a prompt is written: its words, the faults of its directives, a word boosted or not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from fastapi import Body
+from modules import extra_networks, sd_models
+
+from lib_ebca import words
+from lib_ebca.directives import DirectiveError, parse, write
+from lib_ebca.plan import Boost, Plan
+from lib_ebca.webui import settings, tokens
+from lib_ebca.webui.encode import subprompts
+from lib_ebca.webui.lifecycle import content_words
+
+_STEPS = 20  # the first stage of a scheduled prompt is the same for any number
+
+
+def add(_: Any, app: Any) -> None:
+    """Answer the page's questions (the host's callback when its server starts)."""
+
+    def check(prompt: str = Body(..., embed=True)) -> dict[str, Any]:
+        return checked(prompt)
+
+    def boost(prompt: str = Body(...), word: str = Body(...)) -> dict[str, Any]:
+        return {"prompt": boosted(prompt, word)}
+
+    # The host's server reads the types of these, and the annotations here are text.
+    check.__annotations__ = {"prompt": str}
+    boost.__annotations__ = {"prompt": str, "word": str}
+    app.add_api_route("/ebca/check", check, methods=["POST"])
+    app.add_api_route("/ebca/boost", boost, methods=["POST"])
+
+
+def checked(prompt: str) -> dict[str, Any]:
+    """``error`` (message, start, end) or None, and ``words``: name, text and boost (a number or None) of each chip."""
+    try:
+        parsed = parse(prompt)
+    except DirectiveError as error:
+        return {"error": {"message": str(error), "start": error.start, "end": error.end}, "words": []}
+    encoder = _encoder()
+    if encoder is None:
+        return {"error": None, "words": []}
+    try:
+        chips = _chips(encoder, parsed.text, parsed.plan)
+    except words.WordError as error:
+        return {"error": {"message": str(error), "start": 0, "end": 0}, "words": []}
+    return {"error": None, "words": chips}
+
+
+def boosted(prompt: str, word: str) -> str:
+    """``prompt`` with the directive that boosts ``word``, or without it if it was there. Raises DirectiveError."""
+    parsed = parse(prompt)
+    wanted = Boost(word, settings.chip_factor())
+    kept = tuple(boost for boost in parsed.plan.boosts if replace(boost, factor=wanted.factor) != wanted)
+    boosts = kept if len(kept) < len(parsed.plan.boosts) else (*kept, wanted)
+    directives = write(Plan(parsed.plan.stated_update, parsed.plan.edits, boosts))
+    return " ".join(filter(None, (parsed.text, directives)))
+
+
+def _encoder() -> Any | None:
+    # Asking for shared.sd_model would load a model.
+    model = sd_models.model_data.sd_model
+    return None if model is None else tokens.text_encoder(model)
+
+
+def _chips(encoder: Any, text: str, plan: Plan) -> list[dict[str, Any]]:
+    text, _ = extra_networks.parse_prompt(text)
+    texts = [stages[0][1] for stages in subprompts(text, _STEPS)]
+    factors = tokens.boost_weights(encoder, texts, plan.boosts)
+    found = [
+        (word, weights[rows[0]])
+        for part, weights in zip(texts, factors, strict=True)
+        for word, rows in content_words(encoder, part)
+    ]
+    several = Counter(word for word, _ in found)
+    seen: Counter[str] = Counter()
+    chips = []
+    for word, factor in found:
+        seen[word] += 1
+        name = f"{word}#{seen[word]}" if several[word] > 1 else word
+        chips.append({"name": name, "text": word, "boost": None if factor == 1.0 else factor})
+    return chips

@@ -1,0 +1,120 @@
+"""Contexts and boosts of a pass, made by the host's own encoders.
+
+So emphasis, embeddings, LoRA, clip skip, scheduling and the pass's own size are what they are for the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from modules import prompt_parser, sd_samplers, shared
+from torch import Tensor
+
+from lib_ebca.plan import Plan
+from lib_ebca.webui import tokens
+from lib_ebca.webui.intent import Intent
+
+Stage = TypeVar("Stage")
+
+
+@dataclass(frozen=True, eq=False)
+class Scheduled(Generic[Stage]):
+    """A value that changes over the steps: each of ``stages`` holds to the step of the same place in ``ends``."""
+
+    ends: tuple[int, ...]
+    stages: tuple[Stage, ...]
+
+    def index(self, step: int) -> int:
+        """The stage at a step, as the host finds it: the first one if all have ended."""
+        return next((i for i, end in enumerate(self.ends) if step <= end), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """One conditional row of an image: the image's plan and editorial contexts, the boosts of this row's prompt."""
+
+    image: int
+    plan: Plan
+    edits: tuple[Scheduled[Tensor], ...]
+    boosts: Scheduled[tuple[float, ...]] | None
+
+
+class Encoder:
+    """Encodes editorial prompts, and keeps those of the last pass of either kind."""
+
+    def __init__(self) -> None:
+        # The host's own caches are shaped like this: what was asked, what came of it; one for each kind of pass,
+        # since its key leaves the second pass's size out.
+        self._caches: dict[bool, list[Any]] = {False: [None, None], True: [None, None]}
+
+    def parts(self, p: Any, intents: Sequence[Intent], prompts: Sequence[str], hires: bool) -> tuple[Part, ...]:
+        """The parts of a batch, image by image.
+
+        Args:
+            p: the host's processing object.
+            intents: one for each image.
+            prompts: one for each image, as the host encodes it in this pass.
+            hires: whether this is the second pass of hires fix.
+
+        Raises:
+            WordError: a boost names a word that its prompt does not hold.
+        """
+        contexts = self._contexts(p, [edit.text for each in intents for edit in each.plan.edits], hires)
+        result = []
+        for image, (each, prompt) in enumerate(zip(intents, prompts, strict=True)):
+            edits = tuple(contexts[edit.text] for edit in each.plan.edits)
+            for boosts in _boosts(p, prompt, each.plan, hires):
+                result.append(Part(image, each.plan, edits, boosts))
+        return tuple(result)
+
+    def _contexts(self, p: Any, texts: Sequence[str], hires: bool) -> dict[str, Scheduled[Tensor]]:
+        wanted = list(dict.fromkeys(texts))
+        if not wanted:
+            return {}
+        width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
+        networks = p.hr_extra_network_data if hires else p.extra_network_data
+        conditions = p.get_conds_with_caching(
+            prompt_parser.get_learned_conditioning,
+            prompt_parser.SdConditioning(wanted, width=width, height=height),
+            p.firstpass_steps,
+            [self._caches[hires]],
+            networks,
+            _second_steps(p, hires),
+        )
+        return {text: _scheduled(schedule) for text, schedule in zip(wanted, conditions, strict=True)}
+
+
+def _scheduled(schedule: Sequence[Any]) -> Scheduled[Tensor]:
+    conditions = [entry.cond for entry in schedule]
+    return Scheduled(
+        tuple(entry.end_at_step for entry in schedule),
+        tuple(each["crossattn"] if isinstance(each, dict) else each for each in conditions),
+    )
+
+
+def _second_steps(p: Any, hires: bool) -> int | None:
+    if not hires:
+        return None
+    steps: int = p.hr_second_pass_steps or p.steps
+    config = sd_samplers.find_sampler_config(p.hr_sampler_name or p.sampler_name)
+    return config.total_steps(steps) if config else steps
+
+
+def subprompts(prompt: str, steps: int, hires_steps: int | None = None) -> list[list[tuple[int, str]]]:
+    """The parts of a prompt that ``AND`` divides, each with its stages: the step it lasts to, and the text."""
+    indexes, flat, _ = prompt_parser.get_multicond_prompt_list([prompt])
+    schedules = prompt_parser.get_learned_conditioning_prompt_schedules(
+        flat, steps, hires_steps, shared.opts.use_old_scheduling
+    )
+    return [[(end, text) for end, text in schedules[index]] for index, _ in indexes[0]]
+
+
+def _boosts(p: Any, prompt: str, plan: Plan, hires: bool) -> list[Scheduled[tuple[float, ...]] | None]:
+    parts = subprompts(prompt, p.firstpass_steps, _second_steps(p, hires))
+    encoder = tokens.text_encoder(p.sd_model) if plan.boosts else None
+    if encoder is None:
+        return [None] * len(parts)
+    weights = iter(tokens.boost_weights(encoder, [text for stages in parts for _, text in stages], plan.boosts))
+    return [Scheduled(tuple(end for end, _ in stages), tuple(next(weights) for _ in stages)) for stages in parts]

@@ -1,0 +1,238 @@
+"""What the accordion holds: one model for the UI, the API, the infotext and the X/Y/Z axes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from lib_ebca.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan, PlanError
+
+EDITS = 8
+PASSES = ("both passes", "first pass", "hires pass")
+Value = bool | float | str
+
+_BOOST = re.compile(r"(?P<word>.*\S)\s*:\s*(?P<factor>[^:]+)", re.DOTALL)
+_COMMA = re.compile(r"(?<!\\),")
+
+
+@dataclass(frozen=True)
+class EditRow:
+    """One row of the accordion's edits. Its names are final: API clients and saved settings use them."""
+
+    on: bool = True
+    text: str = ""
+    strength: float = 0.6
+    start: float = 0.0
+    until: float = 1.0
+    attn: float = 0.0
+    norm: float = 0.0
+
+    @property
+    def edit(self) -> Edit | None:
+        """The edit, or None if the row is empty or switched off."""
+        if not self.on or not self.text.strip():
+            return None
+        return Edit(self.text, self.strength, self.start, self.until, self.attn, self.norm)
+
+    @classmethod
+    def of(cls, edit: Edit) -> EditRow:
+        """The row that stands for ``edit``."""
+        return cls(True, edit.text, edit.strength, edit.start, edit.until, edit.attn, edit.norm)
+
+
+@dataclass(frozen=True)
+class Form:
+    """The accordion's values. The order of the fields is that of the API's arguments: new ones come last."""
+
+    enabled: bool = False
+    attn: float = PUBLISHED_ATTN
+    norm: float = PUBLISHED_NORM
+    start: float = 0.0
+    until: float = 1.0
+    schedule: str = "constant"
+    ratio: float = 1.0
+    prior: str = "published"
+    boosts: str = ""
+    passes: str = PASSES[0]
+    energies: bool = False
+    maps: bool = False
+    edits: tuple[EditRow, ...] = (EditRow(),) * EDITS
+
+    @property
+    def plan(self) -> Plan:
+        """What the accordion asks for, its checkbox aside. Raises PlanError."""
+        boosts = read_boosts(self.boosts)
+        edits = []
+        for number, row in enumerate(self.edits, start=1):
+            try:
+                edit = row.edit
+            except PlanError as error:
+                raise error.within(f"edit {number}") from None
+            if edit is not None:
+                edits.append(edit)
+        update = None
+        if self.attn or self.norm or boosts:
+            ratio = self.ratio if self.schedule in ("linear", "exp") else None
+            update = ContextUpdate(self.attn, self.norm, self.start, self.until, self.schedule, ratio, self.prior)
+        return Plan(update, tuple(edits), boosts)
+
+    @property
+    def records(self) -> bool:
+        """Whether anything is to be recorded."""
+        return self.energies or self.maps
+
+    def acts_in(self, hires: bool) -> bool:
+        """Whether the accordion acts in this sampling pass."""
+        return self.passes == PASSES[0] or (self.passes == PASSES[2]) == hires
+
+    @classmethod
+    def of(cls, plan: Plan, enabled: bool = True, passes: str = PASSES[0]) -> Form:
+        """The accordion that asks for ``plan``. Raises PlanError if it has more edits than there are rows."""
+        if len(plan.edits) > EDITS:
+            raise PlanError("edits", len(plan.edits), f"at most {EDITS}, the rows of the accordion")
+        rows = tuple(map(EditRow.of, plan.edits)) + (EditRow(),) * (EDITS - len(plan.edits))
+        update = plan.update or ContextUpdate(0.0, 0.0)
+        return cls(
+            enabled,
+            update.attn,
+            update.norm,
+            update.start,
+            update.until,
+            update.schedule,
+            1.0 if update.ratio is None else update.ratio,
+            update.prior,
+            write_boosts(plan.boosts),
+            passes,
+            edits=rows,
+        )
+
+    def to_args(self) -> list[Value]:
+        """The values in the order of :data:`FIELDS`."""
+        return [_get(self, name) for name in FIELDS]
+
+    @classmethod
+    def from_args(cls, args: Sequence[Any]) -> Form:
+        """The form of a script's arguments: values in the order of :data:`FIELDS`, and at most one mapping with names.
+
+        Missing or None values keep their defaults. A mapping switches the form on unless it says otherwise.
+
+        Raises:
+            PlanError: a value of the wrong kind, or a name that is not known.
+        """
+        named: dict[str, Any] = {}
+        for argument in args:
+            if isinstance(argument, Mapping):
+                named |= {"enabled": True, **argument}
+        values = {
+            name: value
+            for name, value in zip(FIELDS, args, strict=False)
+            if value is not None and not isinstance(value, Mapping)
+        }
+        return cls().having(values).having(named)
+
+    def having(self, values: Mapping[str, Any]) -> Form:
+        """This form with some values replaced, by name: those of :data:`FIELDS`, "edits", and "from" for "start".
+
+        Raises:
+            PlanError: a value of the wrong kind, or a name that is not known.
+        """
+        form = self
+        for key, value in values.items():
+            name = _PYTHON.get(key, key)
+            form = replace(form, edits=_rows(value)) if name == "edits" else _set(form, name, value)
+        return form
+
+
+def _names() -> tuple[str, ...]:
+    main = tuple(field.name for field in fields(Form) if field.name != "edits")
+    rows = tuple(f"edit_{n}_{field.name}" for n in range(1, EDITS + 1) for field in fields(EditRow))
+    return main + rows
+
+
+FIELDS = _names()
+"""The names of the values in their final order."""
+
+_PYTHON = {"from": "start"}
+_ROW = re.compile(r"edit_(?P<number>\d+)_(?P<name>\w+)")
+_CHOICES = {"schedule": SCHEDULES, "prior": PRIORS, "passes": PASSES}
+
+
+def _get(form: Form, name: str) -> Value:
+    row = _ROW.fullmatch(name)
+    owner: object = form if row is None else form.edits[int(row["number"]) - 1]
+    value: Value = getattr(owner, name if row is None else row["name"])
+    return value
+
+
+def _set(form: Form, name: str, value: Any) -> Form:
+    if name not in FIELDS:
+        raise PlanError("EBCA's arguments", name, f"one of {', '.join(FIELDS[:12])}, edit_1_text and so on, or edits")
+    row = _ROW.fullmatch(name)
+    if row is None:
+        return replace(form, **{name: _typed(name, value, getattr(Form(), name))})
+    edits = list(form.edits)
+    index = int(row["number"]) - 1
+    typed = _typed(name, value, getattr(EditRow(), row["name"]))
+    edits[index] = replace(edits[index], **{row["name"]: typed})
+    return replace(form, edits=tuple(edits))
+
+
+def _rows(value: Any) -> tuple[EditRow, ...]:
+    if not isinstance(value, Sequence) or isinstance(value, str) or len(value) > EDITS:
+        raise PlanError("edits", value, f"a list of at most {EDITS} edits; more of them go into the prompt as <edit:…>")
+    rows = []
+    for number, given in enumerate(value, start=1):
+        if not isinstance(given, Mapping):
+            raise PlanError(f"edits[{number - 1}]", given, "a mapping with text and strength")
+        row = EditRow()
+        for key, each in given.items():
+            name = _PYTHON.get(key, key)
+            known = {field.name: field.default for field in fields(EditRow)}
+            if name not in known:
+                raise PlanError(f"edits[{number - 1}]", key, f"one of {', '.join(known)}")
+            row = replace(row, **{name: _typed(f"edits[{number - 1}].{name}", each, known[name])})
+        rows.append(row)
+    return (*rows, *(EditRow(),) * (EDITS - len(rows)))
+
+
+def _typed(name: str, value: Any, default: Any) -> Value:
+    if isinstance(default, bool):
+        if isinstance(value, (bool, int)):
+            return bool(value)
+        raise PlanError(name, value, "true or false")
+    if isinstance(default, str):
+        if not isinstance(value, str):
+            raise PlanError(name, value, "a text")
+        choices = _CHOICES.get(name)
+        if choices is not None and value not in choices:
+            raise PlanError(name, value, f"one of {', '.join(choices)}")
+        return value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise PlanError(name, value, "a number")
+    return float(value)
+
+
+def read_boosts(text: str) -> tuple[Boost, ...]:
+    r"""The boosts of "shirt:2.5, crown#2:2"; a comma that belongs to a word is written \,. Raises PlanError."""
+    boosts = []
+    for part in filter(str.strip, _COMMA.split(text)):
+        match = _BOOST.fullmatch(part.strip())
+        try:
+            factor = float(match["factor"]) if match is not None else None
+        except ValueError:
+            factor = None
+        if match is None or factor is None:
+            raise PlanError("boosts", part.strip(), "words with their factors, as in shirt:2.5, crown:2")
+        boosts.append(Boost(match["word"].replace("\\,", ","), factor))
+    return tuple(boosts)
+
+
+def write_boosts(boosts: Sequence[Boost]) -> str:
+    """The text that :func:`read_boosts` reads back."""
+    return ", ".join(
+        f"{boost.word.replace(',', chr(92) + ',')}{'' if boost.occurrence is None else f'#{boost.occurrence}'}"
+        f":{repr(boost.factor).removesuffix('.0')}"
+        for boost in boosts
+    )

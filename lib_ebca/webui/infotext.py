@@ -1,0 +1,72 @@
+"""The picture's text: what was done to it, so that it can be made again, and the way back into the accordion.
+
+"EBCA" holds the whole plan of a picture as directives, as the command line writes it. What of it stands in the prompt
+as directives stays there; the rest is the accordion's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import replace
+from typing import Any
+
+from lib_ebca.directives import parse
+from lib_ebca.plan import Plan
+from lib_ebca.webui.form import EDITS, FIELDS, PASSES, Form, Value
+from lib_ebca.webui.intent import intent
+
+PLAN = "EBCA"
+WHERE = "EBCA passes"
+
+
+def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, active: bool) -> None:
+    """Put our labels into the host's parameters, or take them out: the host shares them between jobs."""
+    parameters.pop(PLAN, None)
+    parameters.pop(WHERE, None)
+    if not active:
+        return
+
+    def plan(prompt_text: str, negative_prompt: str = "", **_: Any) -> str | None:
+        # The host calls this for each picture; the form's own plan does not depend on the pass that it acts in.
+        everywhere = replace(form, passes=PASSES[0])
+        return intent(everywhere, prompt_text, negative_prompt, directives=directives).plan.to_text() or None
+
+    parameters[PLAN] = plan
+    if form.enabled and form.passes != PASSES[0]:
+        parameters[WHERE] = form.passes
+
+
+def read(parameters: Mapping[str, Any]) -> Form:
+    """The accordion that makes the picture again with the prompt's directives; switched off if it adds nothing."""
+    text = parameters.get(PLAN)
+    if not text:
+        return Form()
+    whole = Plan.from_text(str(text))
+    written = parse(str(parameters.get("Prompt", ""))).plan
+    stated = whole.stated_update if whole.stated_update != written.stated_update else None
+    edits, boosts = _before(whole.edits, written.edits), _before(whole.boosts, written.boosts)
+    rest = Plan(stated, edits[:EDITS], boosts)
+    if not (rest.update or rest.edits):
+        return Form()
+    return Form.of(rest, passes=str(parameters.get(WHERE, PASSES[0])))
+
+
+def _before(whole: tuple[Any, ...], written: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The accordion's own come first, the prompt's after them."""
+    if written and whole[-len(written) :] == written:
+        return whole[: -len(written)]
+    return whole
+
+
+def pasted(name: str) -> Callable[[Mapping[str, Any]], Value]:
+    """The host's callable for one field of the accordion: a picture without EBCA gives its default."""
+
+    def value(parameters: Mapping[str, Any]) -> Value:
+        return read(parameters).to_args()[FIELDS.index(name)]
+
+    return value
+
+
+def sent(name: str) -> str:
+    """The label under which one field is copied to another tab. No picture holds it."""
+    return f"EBCA field {name.replace('_', ' ')}"

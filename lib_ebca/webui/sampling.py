@@ -1,0 +1,177 @@
+"""One sampling pass of the host: everything of ours goes in right before it and comes out right after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from modules import sd_unet, shared
+from torch import Tensor, nn
+
+from lib_ebca.cascade import Cascade
+from lib_ebca.hosts import ldm
+from lib_ebca.hosts.patch import replaced
+from lib_ebca.record import Recorder
+from lib_ebca.webui.encode import Part
+from lib_ebca.webui.rows import RowLedger
+from lib_ebca.webui.score import Score
+
+_MARK = "ebca_pass"
+
+
+@dataclass
+class Pass:
+    """What is to be done in one pass.
+
+    Attributes:
+        parts: the conditional rows of the batch.
+        tell: takes a sentence for the user.
+        mask: (H, W), where the picture pulls at its words, or None for everywhere.
+        recorder: keeps energies and maps, or None.
+        finished: called after the pass, also after one that was interrupted, but not after an error.
+    """
+
+    parts: Sequence[Part]
+    tell: Callable[[str], None]
+    mask: Tensor | None = None
+    recorder: Recorder | None = None
+    finished: Callable[[], None] = field(default=lambda: None)
+
+    @contextmanager
+    def conducted(self, denoiser: Any) -> Iterator[None]:
+        """Install the pass into the model, for the length of the block."""
+        model = shared.sd_model
+        unet = model.model.diffusion_model
+        if getattr(sd_unet, "current_unet", None) is not None:
+            self.tell("EBCA was not applied: an alternative UNet (TensorRT, for instance) is in use.")
+            yield
+            return
+        if not ldm.cross_attention_layers(unet):
+            self.tell(
+                "EBCA was not applied: it serves Stable Diffusion 1, 2 and XL, and this model is of another kind."
+            )
+            yield
+            return
+        conductor = _Conductor(self, denoiser, model.sd_checkpoint_info, unet)
+        with ExitStack() as stack:
+            stack.enter_context(replaced(denoiser, "forward", conductor.denoise(denoiser.forward)))
+            stack.callback(unet.register_forward_pre_hook(conductor.evaluate, with_kwargs=True).remove)
+            stack.enter_context(ldm.installed(unet, lambda: conductor.cascade, self.tell, traits()))
+            yield
+        if conductor.calls and not conductor.cascades:
+            self.tell("EBCA was not applied: none of the network's calls could be told apart.")
+        self.finished()
+
+
+def prepare(sampler: Any, planned: Pass | Exception | None) -> None:
+    """Let the sampler's next pass be conducted, or fail with an error; None takes an earlier preparation back.
+
+    The preparation removes itself when the pass begins. A second one before the pass replaces the first.
+    """
+    attributes = vars(sampler)
+    if planned is None:
+        attributes.pop(_MARK, None)
+        return
+    waiting = _MARK in attributes
+    attributes[_MARK] = planned
+    if waiting:
+        return
+    before, found = attributes.get("launch_sampling"), sampler.launch_sampling
+
+    def launch_sampling(*args: Any, **keywords: Any) -> Any:
+        planned = attributes.pop(_MARK, None)
+        if attributes.get("launch_sampling") is launch_sampling:
+            if before is None:
+                del attributes["launch_sampling"]
+            else:
+                attributes["launch_sampling"] = before
+        if isinstance(planned, Exception):
+            raise planned
+        if planned is None:
+            return found(*args, **keywords)
+        with planned.conducted(sampler.model_wrap_cfg):
+            return found(*args, **keywords)
+
+    attributes["launch_sampling"] = launch_sampling
+
+
+def traits() -> ldm.Traits:
+    """What the host does inside its cross-attention now."""
+    return ldm.Traits(
+        unmerged=bool(getattr(shared.opts, "lora_functional", False)),
+        particular=bool(shared.loaded_hypernetworks) or bool(getattr(shared.opts, "upcast_attn", False)),
+    )
+
+
+class _Conductor:
+    """Turns the calls of the host's denoiser and of its UNet into evaluations of cascades."""
+
+    def __init__(self, planned: Pass, denoiser: Any, checkpoint: Any, unet: nn.Module) -> None:
+        self.cascade: Cascade | None = None
+        self.calls = 0
+        self.cascades = 0
+        self._pass, self._denoiser, self._checkpoint = planned, denoiser, checkpoint
+        self._layers = len(ldm.cross_attention_layers(unet))
+        self._score: Score | None = None
+        self._ledger: RowLedger | None = None
+        self._lost = False
+
+    def denoise(self, found: Callable[..., Any]) -> Callable[..., Any]:
+        """The denoiser's forward that announces the rows of one step."""
+
+        def forward(*args: Any, **keywords: Any) -> Any:
+            self._refuse_another_model()
+            condition = keywords.get("cond", args[3] if len(args) > 3 else None)
+            repeats = [len(each) for each in condition.batch]
+            self._ledger = RowLedger(repeats, 2 if _edits_by_instruction(self._denoiser) else 1)
+            if self._score is None:
+                steps = max(1, int(self._denoiser.total_steps))
+                self._score = Score(self._pass.parts, steps, self._layers, self._pass.mask, self._pass.recorder)
+            if sum(repeats) != len(self._pass.parts):
+                self._lose(f"the step has {sum(repeats)} conditional rows where {len(self._pass.parts)} were expected")
+            try:
+                return found(*args, **keywords)
+            finally:
+                self.cascade = self._ledger = None
+
+        return forward
+
+    def evaluate(self, unet: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """The UNet is about to run (its forward pre-hook)."""
+        self.calls += 1
+        self.cascade = None
+        sample, context = args[0], keywords.get("context", args[2] if len(args) > 2 else None)
+        if self._lost or self._score is None or self._ledger is None or not isinstance(context, Tensor):
+            return
+        self._refuse_another_model()
+        if self._lost:
+            return
+        rows = self._ledger.take(context)
+        if rows is None:
+            self._lose("another extension calls the network with rows of its own")
+            return
+        cascade = self._score.at(int(self._denoiser.step))
+        # A call with some of the pictures alone cannot be averaged with the others.
+        complete = len({p for p, c in zip(rows.picture, rows.conditional, strict=True) if c}) in (
+            0,
+            len(self._pass.parts),
+        )
+        cascade.recorder = self._pass.recorder if complete else None
+        cascade.begin(rows, (sample.shape[-2], sample.shape[-1]), int(self._denoiser.step))
+        self.cascade = cascade
+        self.cascades += 1
+
+    def _refuse_another_model(self) -> None:
+        if not self._lost and shared.sd_model.sd_checkpoint_info is not self._checkpoint:
+            self._lose("the refiner took over, and the contexts belong to the first model")
+
+    def _lose(self, reason: str) -> None:
+        self._lost = True
+        self._pass.tell(f"EBCA stopped: {reason}.")
+
+
+def _edits_by_instruction(denoiser: Any) -> bool:
+    scale = getattr(denoiser, "image_cfg_scale", None)
+    return getattr(shared.sd_model, "cond_stage_key", None) == "edit" and scale is not None and scale != 1.0

@@ -1,0 +1,49 @@
+"""The cascades of one pass: one for every stage of the scheduled prompts, since their contexts change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from lib_ebca.cascade import Cascade
+from lib_ebca.picture import Picture, Timetable
+from lib_ebca.record import Recorder
+from lib_ebca.webui.encode import Part
+
+
+class Score:
+    """What every step of a pass is to do.
+
+    Args:
+        parts: the conditional rows of the batch.
+        steps: number of the pass's steps.
+        layers: number of the UNet's cross-attention layers.
+        mask: (H, W), where the picture pulls at its words, or None for everywhere.
+        recorder: keeps energies and maps, or None.
+    """
+
+    def __init__(
+        self, parts: Sequence[Part], steps: int, layers: int, mask: Tensor | None, recorder: Recorder | None
+    ) -> None:
+        self._parts, self._layers, self._mask, self._recorder = parts, layers, mask, recorder
+        tables = {part.plan: Timetable.of(part.plan, steps) for part in parts}
+        self._timetables = [tables[part.plan] for part in parts]
+        self._cascades: dict[tuple[int, ...], Cascade] = {}
+
+    def at(self, step: int) -> Cascade:
+        """The cascade of a step, counted from 0."""
+        stages = tuple(
+            scheduled.index(step)
+            for part in self._parts
+            for scheduled in (*part.edits, *([part.boosts] if part.boosts else []))
+        )
+        if stages not in self._cascades:
+            pictures = [self._picture(part, step) for part in self._parts]
+            self._cascades[stages] = Cascade(pictures, self._timetables, layers=self._layers, recorder=self._recorder)
+        return self._cascades[stages]
+
+    def _picture(self, part: Part, step: int) -> Picture:
+        edits = tuple(scheduled.stages[scheduled.index(step)] for scheduled in part.edits)
+        boosts = part.boosts.stages[part.boosts.index(step)] if part.boosts else None
+        return Picture(edits, boosts, self._mask)

@@ -1,0 +1,110 @@
+"""The host's own tokens of a prompt, so that a word's rows are the rows the host's encoder gives it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from lib_ebca import words
+from lib_ebca.plan import Boost
+from lib_ebca.words import Token, TokenisedPrompt, WordError
+
+
+def text_encoder(model: Any) -> Any | None:
+    """The host's encoder that reads prompts line by line; of SDXL's two the first. None if the model has none."""
+    for encoder in (*getattr(getattr(model, "conditioner", None), "embedders", ()), model.cond_stage_model):
+        if hasattr(encoder, "tokenize_line"):
+            return encoder
+    return None
+
+
+def tokenizer_of(encoder: Any) -> Any:
+    """The encoder's tokenizer, spoken to as transformers' are."""
+    tokenizer = getattr(encoder, "tokenizer", None)
+    return tokenizer if tokenizer is not None else _OpenClipTokenizer(encoder)
+
+
+def tokenised(encoder: Any, text: str) -> TokenisedPrompt:
+    """``text`` as the host's encoder reads it: its emphasis, chunks and textual inversions."""
+    chunks, _ = encoder.tokenize_line(text)
+    tokenizer = tokenizer_of(encoder)
+    tokens: list[Token] = []
+    lengths: list[int] = []
+    count = 0
+    for chunk in chunks:
+        inverted = {fix.offset + 1: fix.embedding for fix in chunk.fixes}
+        ids = chunk.tokens
+        # The last row is the end token; padding is the same token or the model's own.
+        length = 1 + next((i for i, id_ in enumerate(ids[1:]) if id_ == encoder.id_end), len(ids) - 2)
+        lengths.append(length - 1)
+        inside: tuple[int, str] = (0, "")
+        for row, (id_, weight) in enumerate(zip(ids, chunk.multipliers, strict=True)):
+            if row in inverted:
+                inside = (row + int(inverted[row].vectors), inverted[row].name)
+            if not 0 < row < length:
+                tokens.append(Token(id_, _spelling(tokenizer, id_), 1.0, None))
+            elif row < inside[0]:
+                tokens.append(Token(id_, f"{inside[1]}</w>", weight, count))
+                count += row + 1 == inside[0]
+            else:
+                spelling = _spelling(tokenizer, id_)
+                tokens.append(Token(id_, spelling, weight, count))
+                count += spelling.endswith("</w>")
+    return TokenisedPrompt(text, tuple(tokens), tuple(lengths))
+
+
+def boost_weights(encoder: Any, texts: Sequence[str], boosts: Sequence[Boost]) -> list[tuple[float, ...]]:
+    """One factor for each row of each of ``texts``, which are the parts and stages of one picture's prompt.
+
+    Raises:
+        WordError: none of the texts holds the word of a boost.
+    """
+    tokenizer = tokenizer_of(encoder)
+    read = [tokenised(encoder, text) for text in texts]
+    weights = [[1.0] * len(each.tokens) for each in read]
+    for boost in boosts:
+        failures = []
+        for each, factors in zip(read, weights, strict=True):
+            try:
+                rows = _inversion_rows(each, boost) or words.rows(each, boost.word, boost.occurrence, tokenizer)
+            except WordError as error:
+                failures.append(error)
+                continue
+            for row in rows:
+                factors[row] *= boost.factor
+        if len(failures) == len(read):
+            raise failures[0]
+    return [tuple(factors) for factors in weights]
+
+
+def _inversion_rows(read: TokenisedPrompt, boost: Boost) -> tuple[int, ...]:
+    spelling = f"{boost.word}</w>".lower()
+    return tuple(row for row, token in enumerate(read.tokens) if token.id == 0 and token.text.lower() == spelling)
+
+
+def _spelling(tokenizer: Any, id_: int) -> str:
+    return str(tokenizer.convert_ids_to_tokens([id_])[0])
+
+
+class _OpenClipTokenizer:
+    """open_clip's byte-pair tokenizer, with as much of transformers' interface as words need."""
+
+    model_max_length = 77
+    all_special_ids: tuple[int, ...] = ()
+
+    def __init__(self, encoder: Any) -> None:
+        # The host keeps open_clip's one tokenizer beside its encoder's class.
+        self._tokenizer: Any = getattr(sys.modules[type(encoder).__module__], "tokenizer")  # noqa: B009
+
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": self._tokenizer.encode(text)}
+
+    def convert_ids_to_tokens(self, ids: Sequence[int]) -> list[str]:
+        return [self._tokenizer.decoder[id_] for id_ in ids]
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {}
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return str(self._tokenizer.decode(ids))

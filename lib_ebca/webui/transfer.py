@@ -1,0 +1,48 @@
+"""Edits between the accordion's rows and the prompt box, where they stand as directives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib_ebca.directives import parse, write
+from lib_ebca.plan import Plan
+from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form
+
+_ROWS = FIELDS[-EDITS * 7 :]
+
+
+def written(prompt: str, *rows: Any) -> list[Any]:
+    """The prompt with the rows' edits appended as directives, and the rows emptied. Rows switched off stay."""
+    form = _form(rows)
+    try:
+        edits = form.plan.edits
+    except ValueError as error:
+        raise gr.Error(str(error)) from None
+    directives = write(Plan(edits=edits))
+    kept = [row for row in form.edits if row.edit is None and row.text.strip()]
+    return [" ".join(filter(None, (prompt, directives))), *_values(kept)]
+
+
+def read(prompt: str, *rows: Any) -> list[Any]:
+    """The prompt without its edits, and the rows with them after what they held. Other directives stay."""
+    form = _form(rows)
+    try:
+        parsed = parse(prompt)
+    except ValueError as error:
+        raise gr.Error(str(error)) from None
+    held = [row for row in form.edits if row.text.strip()] + list(map(EditRow.of, parsed.plan.edits))
+    if len(held) > EDITS:
+        raise gr.Error(f"the prompt's edits and the rows' are {len(held)}: there are {EDITS} rows")
+    others = write(Plan(parsed.plan.stated_update, (), parsed.plan.boosts))
+    return [" ".join(filter(None, (parsed.text, others))), *_values(held)]
+
+
+def _form(rows: tuple[Any, ...]) -> Form:
+    return Form().having({name: value for name, value in zip(_ROWS, rows, strict=True) if value is not None})
+
+
+def _values(held: list[EditRow]) -> list[Any]:
+    form = Form(edits=(*held, *(EditRow(),) * (EDITS - len(held))))
+    return form.to_args()[-len(_ROWS) :]

@@ -1,0 +1,182 @@
+"""`ebca bench alignment` from the command line to the contact sheet, on a random model."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from benchmarks.alignment import attend_and_excite
+from benchmarks.alignment.bench import BenchError, Question
+from benchmarks.alignment.prompt_file import PromptFileError, read_prompts
+from benchmarks.alignment.results import read_lines
+from cli.main import app
+
+PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "ae_prompts_276.json"
+SMALL = ("--limit", "2", "--steps", "2", "--batch-size", "3", "--device", "cpu")
+
+
+def ebca(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["bench", "alignment", *map(str, arguments)])
+
+
+def scores(folder: Path) -> dict[tuple[str, str, int], dict[str, list[float]]]:
+    return {line.key: line.scores for line in read_lines(folder)}
+
+
+def test_sets_methods_and_seeds(tiny_folder: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = ebca("--model", tiny_folder, *SMALL, "--set", "two", "--set", "one", "--seeds", 2, "--out", out)
+    assert result.exit_code == 0, result.output
+    run = json.loads((out / "run.json").read_text())
+    assert [(group, seed) for group, _, seed in run["items"]] == [(g, s) for g in ("two", "one") for s in (0, 0, 1, 1)]
+    assert Counter(line.method for line in read_lines(out)) == {"plain": 3, "bcu": 3, "boosts": 3}
+    summary = json.loads((out / "summary.json").read_text())
+    assert summary["batches"] == {"done": 9, "wanted": 9}
+    assert summary["costs"]["bcu"]["evaluations"] == 2
+    assert {(f["method"], f["group"]) for f in summary["figures"]} == {
+        (m, g) for m in ("plain", "bcu", "boosts") for g in ("one", "two")
+    }
+    assert "two: 4 pictures" in result.output and "one: against plain" in result.output
+
+    # A method more: what is there stays, and the same pictures come out as from a fresh run.
+    more = ebca(
+        "--model",
+        tiny_folder,
+        *SMALL,
+        "--set",
+        "two",
+        "--set",
+        "one",
+        "--seeds",
+        2,
+        "--out",
+        out,
+        "--methods",
+        "bcu-gentle",
+    )
+    assert more.exit_code == 0, more.output
+    assert len(read_lines(out)) == 12
+    other = ebca("--model", tiny_folder, *SMALL, "--set", "one", "--out", out)
+    assert other.exit_code == 2 and "holds results of another run" in other.output
+
+
+def test_shards_together_are_the_whole(tiny_folder: Path, tmp_path: Path) -> None:
+    common = ("--model", tiny_folder, *SMALL, "--set", "coloured", "--set", "held-out", "--methods", "plain,bcu")
+    assert ebca(*common, "--out", tmp_path / "whole").exit_code == 0
+    first = ebca(*common, "--out", tmp_path / "parts", "--shard", "1/2")
+    assert "2 of 4 batches are done" in first.output
+    assert ebca(*common, "--out", tmp_path / "parts", "--shard", "2/2").exit_code == 0
+    assert scores(tmp_path / "parts") == scores(tmp_path / "whole")
+
+
+def test_own_prompts_by_clip(tiny_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("# mine\na circle and a square\n\na star with a moon\n")
+    result = ebca(
+        "--model",
+        tiny_folder,
+        *SMALL,
+        "--prompts",
+        tmp_path / "mine.txt",
+        "--clip",
+        clip_folder,
+        "--out",
+        tmp_path / "out",
+    )
+    assert result.exit_code == 0, result.output
+    assert "mine: 2 pictures" in result.output
+    assert all(set(line.scores) == {"full", "minimum"} for line in read_lines(tmp_path / "out"))
+    # Scores are almost never equal, so there are wins or losses, and a sheet.
+    assert (tmp_path / "out" / "sheet-bcu.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--set", "three"), "set 'three' is not known: choose from one, two"),
+        (("--set", "one", "--set", "one"), "asked for twice"),
+        (("--methods", "magic"), "method 'magic' is not known: choose from plain, bcu"),
+        (("--shard", "3"), "--shard '3': it should be I/N"),
+        (("--shard", "3/2"), "shard 3/2 is none"),
+        (("--seeds", "0"), "the number of seeds is 0"),
+        (("--scorers", "judge", "--set", "animal-animal"), "--scorers judge knows the sets one, two"),
+        (("--scorers", "taste"), "--scorers 'taste' is not known"),
+        (("--prompts", "none.txt"), "prompts 'none.txt' cannot be read"),
+        (("--set", "animal-animal", "--clip", "no-such-folder/at-all"), "'no-such-folder/at-all' is not at hand"),
+    ],
+)
+def test_bad_input_is_told_in_one_sentence(
+    tiny_folder: Path, tmp_path: Path, arguments: tuple[str, ...], sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    result = ebca(
+        "--model",
+        tiny_folder,
+        *SMALL,
+        "--out",
+        tmp_path / "out",
+        *(("--set", "one") if arguments[0] in ("--methods", "--shard", "--seeds") else ()),
+        *arguments,
+    )
+    assert result.exit_code == 2
+    assert sentence in result.output.replace("\n", " ")
+    assert not (tmp_path / "out" / "results.jsonl").exists()
+
+
+def test_prompt_files(tmp_path: Path) -> None:
+    path = tmp_path / "mine.json"
+    path.write_text('["a cat", {"prompt": "a cat and a dog", "nouns": ["cat", "dog"]}]')
+    assert [(p.text, p.nouns) for p in read_prompts(path)] == [("a cat", ()), ("a cat and a dog", ("cat", "dog"))]
+    for text, sentence in (
+        ("[", "is not JSON"),
+        ("{}", "should be a list"),
+        ("[]", "holds none"),
+        ("[3]", "entry 1: it should be a text or"),
+        ('["a", "a"]', "holds 'a' twice"),
+        ('[{"prompt": "a cat", "nouns": "cat"}]', "it should be a list of words"),
+        ('[{"prompt": "a cat", "nouns": ["dog"]}]', "the noun 'dog' is not in 'a cat'"),
+        ('[{"prompt": "a cat", "noun": ["cat"]}]', "entry 1: it should be a text or"),
+    ):
+        path.write_text(text)
+        with pytest.raises(PromptFileError, match=sentence.replace("[", r"\[")):
+            read_prompts(path)
+
+
+def test_questions_keep_plain_first_and_limit_prompts() -> None:
+    question = Question(("animal-animal",), prompts=3, seeds=2, methods=("bcu", "plain"))
+    assert [method.name for method in question.chosen()] == ["plain", "bcu"]
+    assert [item.seed for item in question.items()] == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(BenchError, match="no prompts are asked for"):
+        Question(())
+
+
+def test_attend_and_excite_templates() -> None:
+    counts = {group: len({p.text for p in attend_and_excite.prompts(group)}) for group in attend_and_excite.SETS}
+    assert counts == {"animal-animal": 66, "animal-object": 144, "object-object": 66}
+    assert attend_and_excite.prompts("object-object") == attend_and_excite.prompts("object-object")
+    with pytest.raises(ValueError, match="'animals'"):
+        attend_and_excite.prompts("animals")
+
+
+@pytest.mark.skipif(not PUBLISHED.exists(), reason="the published list is not part of the repository")
+def test_attend_and_excite_against_the_published_list() -> None:
+    """Equal but for what was drawn at random there: which noun comes first, and the colours."""
+    published = json.loads(PUBLISHED.read_text())
+    assert (list(attend_and_excite.ANIMALS), list(attend_and_excite.OBJECTS)) == (
+        published["animals"],
+        published["objects"],
+    )
+    assert list(attend_and_excite.COLOURS) == published["colors"]
+
+    def form(text: str) -> tuple[str, frozenset[str]]:
+        words = ["<colour>" if word in attend_and_excite.COLOURS else word for word in text.split()]
+        nouns = {word for word in words if word in (*attend_and_excite.ANIMALS, *attend_and_excite.OBJECTS)}
+        return " ".join("<noun>" if word in nouns else word for word in words), frozenset(nouns)
+
+    for group in attend_and_excite.SETS:
+        ours = Counter(form(prompt.text) for prompt in attend_and_excite.prompts(group))
+        assert ours == Counter(form(text) for text in published[group.replace("-", "_")])
+        assert all(frozenset(p.nouns) == form(p.text)[1] for p in attend_and_excite.prompts(group))

@@ -1,0 +1,31 @@
+"""`ebca presets`."""
+
+from __future__ import annotations
+
+import json
+
+from lib_ebca.plan import Plan
+from lib_ebca.presets import PRESETS
+from tests.cli.conftest import Ebca
+
+
+def test_the_list_has_directives_source_and_command(ebca: Ebca) -> None:
+    text = ebca("presets").stdout
+    for preset in PRESETS.values():
+        assert f"{preset.name}\n  {preset.plan.to_text()}" in text and preset.source in text
+    assert "ebca edit PHOTO --caption 'a cat' --preset cat-to-dog" in text
+
+
+def test_json(ebca: Ebca) -> None:
+    listed = json.loads(ebca("presets", "--json").stdout)
+    assert [each["name"] for each in listed] == list(PRESETS)
+    for each in listed:
+        assert Plan.from_dict(each["plan"]) == Plan.from_text(each["directives"]) == PRESETS[each["name"]].plan
+
+
+def test_a_preset_draws_a_prompt(draw: Ebca) -> None:
+    line = json.loads(draw("a cat", "--preset", "stylise", "--edit", "dog:0.2", "--json").stdout)
+    wanted = PRESETS["stylise"].plan.merged(Plan.from_text("<edit:dog:0.2>"))
+    assert Plan.from_dict(line["plan"]) == wanted
+    refused = draw("a cat", "--preset", "nothing")
+    assert refused.exit_code == 2 and "preset is 'nothing': it should be one of" in refused.stderr

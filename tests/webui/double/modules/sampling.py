@@ -1,0 +1,118 @@
+"""The denoiser that turns a step into calls of the UNet, and a sampler around it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from modules import prompt_parser, sd_samplers, shared
+from torch import Tensor, nn
+
+
+class InterruptedException(BaseException):
+    """The user pressed a button; not an Exception, so that nobody catches it by mistake."""
+
+
+class CFGDenoiser(nn.Module):
+    """Conditional rows first; one call or several, by length and settings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.step = 0
+        self.total_steps = 0
+        self.image_cfg_scale: float | None = None
+        self.p: Any = None
+        self.on_step: Callable[[int], None] = lambda step: None
+
+    def forward(self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float) -> Tensor:
+        if shared.state.interrupted or shared.state.skipped:
+            raise InterruptedException
+        self.on_step(self.step)
+        listed, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
+        negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
+        images = len(listed)
+        repeated = torch.cat([x[i : i + 1].expand(len(own), -1, -1, -1) for i, own in enumerate(listed)] + [x])
+        skip = bool(shared.opts.skip_early_cond) and self.step / self.total_steps <= shared.opts.skip_early_cond
+        if skip:
+            repeated = repeated[:-images]
+        if tensor.shape[1] != negative.shape[1]:
+            tensor, negative = self._padded(tensor, negative)
+        output = torch.zeros_like(repeated)
+        if tensor.shape[1] == negative.shape[1] or skip:
+            context = tensor if skip else torch.cat([tensor, negative])
+            size = len(context) if shared.opts.batch_cond_uncond else images
+            for start in range(0, len(context), size):
+                part = slice(start, start + size)
+                output[part] = self._network(repeated[part], sigma, context[part])
+        else:
+            size = images * 2 if shared.opts.batch_cond_uncond else images
+            for start in range(0, len(tensor), size):
+                part = slice(start, min(start + size, len(tensor)))
+                output[part] = self._network(repeated[part], sigma, tensor[part])
+            output[-images:] = self._network(repeated[-images:], sigma, negative)
+        firsts = [own[0][0] for own in listed]
+        base = output[firsts] if skip else output[-images:]
+        result = base.clone()
+        for image, own in enumerate(listed):
+            for index, weight in own:
+                result[image] += (output[index] - base[image]) * weight * (1.0 if skip else cond_scale)
+        self.step += 1
+        return result
+
+    def _padded(self, tensor: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
+        if shared.opts.pad_cond_uncond_v0:
+            length = tensor.shape[1]
+            missing = max(0, length - negative.shape[1])
+            return tensor, torch.cat([negative, negative[:, -1:].expand(-1, missing, -1)], 1)[:, :length]
+        if shared.opts.pad_cond_uncond:
+            empty = shared.sd_model.cond_stage_model_empty_prompt
+            repeats = (tensor.shape[1] - negative.shape[1]) // empty.shape[1]
+            if repeats > 0:
+                negative = torch.cat([negative, empty.repeat(len(negative), repeats, 1)], 1)
+            elif repeats < 0:
+                tensor = torch.cat([tensor, empty.repeat(len(tensor), -repeats, 1)], 1)
+        return tensor, negative
+
+    def _network(self, x: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
+        timesteps = torch.full((len(x),), float(sigma) * 60)
+        output: Tensor = shared.sd_model.model.diffusion_model(x, timesteps, context=context)
+        return output
+
+
+class Sampler:
+    """Euler over a few noise levels."""
+
+    def __init__(self, name: str) -> None:
+        self.config = sd_samplers.find_sampler_config(name)
+        self.model_wrap_cfg = CFGDenoiser()
+        self.last_latent: Tensor | None = None
+
+    def launch_sampling(self, steps: int, func: Callable[[], Tensor]) -> Tensor | None:
+        self.model_wrap_cfg.total_steps = self.config.total_steps(steps)
+        try:
+            return func()
+        except InterruptedException:
+            return self.last_latent
+
+    def sample(self, p: Any, x: Tensor, conditioning: Any, negative: Any, steps: int, cfg_scale: float) -> Tensor:
+        self.model_wrap_cfg.step = 0
+        self.model_wrap_cfg.p = p
+        evaluations = self.config.total_steps(steps) - (self.config.total_steps(1) - 1)
+        sigmas = [3.0 * (1 - i / evaluations) for i in range(evaluations + 1)]
+
+        def euler() -> Tensor:
+            latent = x * sigmas[0]
+            self.last_latent = latent
+            for sigma, lower in pairwise(sigmas):
+                scaled = latent / (sigma**2 + 1) ** 0.5
+                keywords = {"uncond": negative, "cond": conditioning, "cond_scale": cfg_scale}
+                noise = self.model_wrap_cfg(scaled, torch.tensor(sigma), **keywords)
+                latent = latent + noise * (lower - sigma)
+                self.last_latent = latent
+            return latent
+
+        result = self.launch_sampling(steps, euler)
+        assert result is not None
+        return result

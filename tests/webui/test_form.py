@@ -1,0 +1,137 @@
+"""The accordion's one model: arguments, names, boosts and plans there and back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan, PlanError
+from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form, read_boosts, write_boosts
+from lib_ebca.webui.presets import PRESETS, applied
+from tests.webui.host import ROOT, started
+
+numbers = st.floats(-2, 2, allow_nan=False).map(lambda x: round(x, 4))
+texts = st.text(min_size=1).filter(lambda text: bool(text.strip())).map(str.strip)
+boosts = st.builds(
+    Boost,
+    texts.filter(lambda text: text != "*" and "#" not in text and "\\" not in text),
+    st.floats(0, 5).map(lambda x: round(x, 3)),
+    st.none() | st.integers(1, 9),
+)
+edits = st.builds(Edit, texts, st.floats(0, 2), attn=numbers, norm=numbers)
+updates = st.builds(ContextUpdate, st.floats(0.001, 1), numbers)
+
+
+@given(updates, st.lists(edits, max_size=EDITS), st.lists(boosts, max_size=3))
+def test_a_plan_through_the_accordion_and_its_arguments(update: Any, edits: Any, boosts: Any) -> None:
+    plan = Plan(update, edits, boosts)
+    form = Form.of(plan)
+    assert form.plan == plan
+    assert Form.from_args(form.to_args()) == form
+    assert Form.from_args(json.loads(json.dumps(form.to_args()))) == form
+
+
+@given(st.lists(boosts, max_size=4))
+def test_boosts_there_and_back(boosts: list[Boost]) -> None:
+    assert read_boosts(write_boosts(boosts)) == tuple(boosts)
+
+
+def test_the_order_of_the_arguments_is_final() -> None:
+    main = [
+        "enabled",
+        "attn",
+        "norm",
+        "start",
+        "until",
+        "schedule",
+        "ratio",
+        "prior",
+        "boosts",
+        "passes",
+        "energies",
+        "maps",
+    ]
+    row = ["on", "text", "strength", "start", "until", "attn", "norm"]
+    assert list(FIELDS[:12]) == main
+    assert list(FIELDS[12:]) == [f"edit_{n}_{name}" for n in range(1, 9) for name in row]
+
+
+@pytest.mark.parametrize(
+    ("args", "wanted"),
+    [
+        ([], Form()),
+        ([True], Form(enabled=True)),
+        ([{}], Form(enabled=True)),
+        ([{"enabled": False, "attn": 1}], Form(attn=1.0)),
+        ([True, None, 0.5], Form(enabled=True, norm=0.5)),
+        ([{"from": 0.5}], Form(enabled=True, start=0.5)),
+        ([{"edit_2_text": "dog"}], Form(enabled=True, edits=(EditRow(), EditRow(text="dog"), *(EditRow(),) * 6))),
+    ],
+)
+def test_arguments_and_names(args: list[Any], wanted: Form) -> None:
+    assert Form.from_args(args) == wanted
+
+
+@pytest.mark.parametrize(
+    ("args", "sentence"),
+    [
+        ([True, "much"], "attn is 'much'"),
+        (["yes"], "enabled is 'yes'"),
+        ([{"schedule": "slow"}], "schedule is 'slow'"),
+        ([{"alpha": 1}], "'alpha'"),
+        ([{"edits": [{}] * 9}], "at most 8"),
+        ([{"edits": ["dog"]}], "edits\\[0\\]"),
+        ([{"edits": [{"text": "dog", "power": 1}]}], "'power'"),
+    ],
+)
+def test_faulty_arguments_are_named(args: list[Any], sentence: str) -> None:
+    with pytest.raises(PlanError, match=sentence):
+        Form.from_args(args)
+
+
+@pytest.mark.parametrize("text", ["shirt", "shirt:", ":2", "shirt:two", "shirt:-1"])
+def test_faulty_boosts_are_named(text: str) -> None:
+    with pytest.raises(PlanError):
+        read_boosts(text)
+
+
+def test_a_faulty_row_is_named() -> None:
+    with pytest.raises(PlanError, match="edit 2"):
+        _ = Form(edits=(EditRow(), EditRow(text="dog", start=0.8, until=0.2))).plan
+
+
+def test_rows_switched_off_or_empty_do_nothing() -> None:
+    form = Form(attn=0.0, norm=0.0, edits=(EditRow(on=False, text="dog"), EditRow(text="  ")))
+    assert form.plan == Plan()
+
+
+def test_presets_set_both_step_sizes() -> None:
+    for name, preset in PRESETS.items():
+        form = applied(Form(schedule="step", start=0.5), name)
+        assert (form.attn, form.norm, form.start, form.schedule) == (preset.attn, preset.norm, 0.0, "constant")
+        assert form.plan.active == (name != "off")
+
+
+@pytest.fixture
+def labels() -> Iterator[list[str]]:
+    with started() as host:
+        yield [component.label for component in host.runner.inputs[1:]]
+
+
+def test_labels_are_unique_and_translated(labels: list[str]) -> None:
+    assert len(labels) == len(FIELDS) == len(set(labels))
+    template = json.loads((ROOT / "localizations" / "en_template.json").read_text(encoding="utf-8"))
+    assert set(labels) <= set(template)
+    sources = "".join((ROOT / "lib_ebca" / "webui" / name).read_text() for name in ("accordion.py", "settings.py"))
+    for visible in re.findall(r'(?:gr\.Button\(\s*|info=|Markdown\("### )"?([A-Z][^"]+)"', sources):
+        assert visible in template
+    for language in ("zh_CN", "ja_JP"):
+        translated = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
+        assert translated.keys() == template.keys()
+        assert all(text.strip() for text in translated.values())

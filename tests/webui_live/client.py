@@ -1,0 +1,71 @@
+"""A running WebUI over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+STEPS = 3
+
+
+class RefusedError(Exception):
+    """The WebUI answered with an error; ``str()`` is what it said."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """The pictures of a job, as hashes of their pixels, and their texts."""
+
+    pictures: tuple[str, ...]
+    infotexts: tuple[str, ...]
+
+
+class WebUI:
+    """One server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def post(self, path: str, body: dict[str, Any]) -> Any:
+        """The answer to a request. Raises RefusedError."""
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), headers)
+        try:
+            with urllib.request.urlopen(request, timeout=1800) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise RefusedError(error.read().decode()) from None
+
+    def get(self, path: str) -> Any:
+        """The answer to a question."""
+        with urllib.request.urlopen(self.url + path, timeout=600) as answer:
+            return json.load(answer)
+
+    def make(self, args: list[Any] | None = None, kind: str = "txt2img", **asked: Any) -> Made:
+        """The pictures of a job; ``args`` are those of EBCA."""
+        body: dict[str, Any] = {"steps": STEPS, "width": 64, "height": 64, "seed": 7, "sampler_name": "Euler", **asked}
+        if args is not None:
+            body["alwayson_scripts"] = {"EBCA": {"args": args}}
+        answer = self.post(f"/sdapi/v1/{kind}", body)
+        hashes = tuple(_hash(picture) for picture in answer["images"])
+        return Made(hashes, tuple(json.loads(answer["info"])["infotexts"]))
+
+
+def _hash(picture: str) -> str:
+    image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
+    return hashlib.sha256(image.tobytes()).hexdigest()
+
+
+def encoded(color: tuple[int, int, int], size: int = 64) -> str:
+    """A picture of one colour as the API takes it."""
+    written = io.BytesIO()
+    Image.new("RGB", (size, size), color).save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()

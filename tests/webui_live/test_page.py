@@ -1,0 +1,82 @@
+"""The page in a headless Chromium: accordion, word chips, marks, buttons. Screenshots go to EBCA_SCREENSHOTS if set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webui_live.client import WebUI
+
+CHROMIUM = os.environ.get("EBCA_CHROMIUM", "/usr/bin/chromium")
+PATIENCE = 240_000
+
+
+@pytest.fixture(scope="module")
+def page(webui: WebUI) -> Iterator[Any]:
+    playwright = pytest.importorskip("playwright.sync_api")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        opened = browser.new_page(viewport={"width": 1400, "height": 1600})
+        opened.set_default_timeout(PATIENCE)
+        opened.goto(webui.url, timeout=PATIENCE)
+        opened.wait_for_selector("#txt2img_ebca_panel", state="attached")
+        yield opened
+        browser.close()
+
+
+def keep(page: Any, name: str, selector: str | None = None) -> None:
+    folder = os.environ.get("EBCA_SCREENSHOTS")
+    if folder:
+        shown = page if selector is None else page.locator(selector).first
+        shown.screenshot(path=str(Path(folder) / f"{name}.png"))
+
+
+def write(page: Any, text: str) -> None:
+    page.fill("#txt2img_prompt textarea", text)
+
+
+def test_the_words_become_chips_and_boost(page: Any) -> None:
+    write(page, "a cat wearing a shirt")
+    chip = page.locator("#txt2img_ebca_panel .ebca-chip", has_text="shirt")
+    chip.click()
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<boost:shirt:2.5>')")
+    page.wait_for_selector("#txt2img_ebca_panel .ebca-boosted")
+    keep(page, "word-chips", "#txt2img_toprow")
+    page.locator("#txt2img_ebca_panel .ebca-boosted").click()
+    page.wait_for_function("!document.querySelector('#txt2img_prompt textarea').value.includes('<boost')")
+
+
+def test_a_fault_is_marked(page: Any) -> None:
+    write(page, "a cat <edit:dog> on a sofa")
+    page.wait_for_selector("#txt2img_ebca_panel mark")
+    assert page.inner_text("#txt2img_ebca_panel mark") == "<edit:dog>"
+    keep(page, "directive-check", "#txt2img_toprow")
+    write(page, "a cat")
+    page.wait_for_selector("#txt2img_ebca_panel mark", state="detached")
+
+
+def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
+    write(page, "a cat")
+    page.locator("#script_txt2img_ebca_enabled .label-wrap").first.click()
+    page.fill("#script_txt2img_ebca_edit_1_text textarea", "dog: big")
+    assert page.locator("#script_txt2img_ebca_edit_2").is_hidden()
+    page.click("#script_txt2img_ebca_add_edit")
+    page.wait_for_selector("#script_txt2img_ebca_edit_2", state="visible")
+    keep(page, "accordion", "#script_txt2img_ebca_enabled")
+    page.click("#script_txt2img_ebca_write_edits")
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<edit:')")
+    assert page.input_value("#txt2img_prompt textarea") == "a cat <edit:dog: big:0.6>"
+    assert page.input_value("#script_txt2img_ebca_edit_1_text textarea") == ""
+    page.click("#script_txt2img_ebca_read_edits")
+    page.wait_for_function("document.querySelector('#script_txt2img_ebca_edit_1_text textarea').value === 'dog: big'")
+    assert page.input_value("#txt2img_prompt textarea") == "a cat"
+
+
+def test_a_preset_fills_the_fields(page: Any) -> None:
+    page.click("#script_txt2img_ebca_preset input")
+    page.get_by_role("option", name="SD 1 inpainting").click()
+    page.wait_for_function("document.querySelector('#script_txt2img_ebca_attn input').value === '0.025'")
