@@ -23,6 +23,7 @@ $(READY): pyproject.toml constraints.txt
 
 $(READY_DEV): $(READY)
 	$(PIP) install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(PIP) install --quiet --no-deps stable-diffusion-sdkit==2.1.5
 	touch $@
 
 demo: $(READY)

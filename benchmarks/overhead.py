@@ -27,6 +27,7 @@ from benchmarks.ways import WAYS, Evaluation, caller
 
 STOCK = "stock"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
+MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
 SMALLEST_SIZE = 8
 PEAK_EVALUATIONS = 2
 """The first evaluation of a pass makes what the second one keeps: the peak is that of both."""
@@ -53,7 +54,7 @@ class Setting:
         threads: CPU threads; left alone where the device is no CPU.
         repeats: rounds. 0 counts and measures memory, and times nothing.
         burst: evaluations in a sample.
-        compiled: mode of ``torch.compile``, None for eager.
+        compiled: mode of ``torch.compile``, one of :data:`MODES`; None for eager.
         ways: names out of :data:`~benchmarks.ways.WAYS`; "stock" is always among them.
 
     Raises:
@@ -83,6 +84,8 @@ class Setting:
         for way in self.ways:
             if way not in WAYS:
                 raise SettingError("variants", way, f"one of {', '.join(WAYS)}")
+        if self.compiled is not None and self.compiled not in MODES:
+            raise SettingError("compile-mode", self.compiled, f"one of {', '.join(MODES)}")
         try:
             usable = torch.zeros((), device=self.device).device.type != "meta"
         except (RuntimeError, AssertionError):
@@ -213,7 +216,7 @@ def _warm(evaluation: Evaluation, compiled: str | None) -> Compiled | None:
         evaluation.renew()
         for _ in range(3):
             evaluation.run()
-    return Compiled(_graphs() - before, tuple(counters["graph_break"]), 0)
+    return Compiled(_graphs() - before, tuple(reason.splitlines()[0] for reason in counters["graph_break"]), 0)
 
 
 def _graphs() -> int:

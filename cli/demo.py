@@ -33,13 +33,13 @@ class Variant:
 
 PROMPT = "a red circle and a blue square"
 PLAIN = Variant("plain")
-BCU = Variant("BCU", "<bcu:0.01:0.02>")
+BCU = Variant("BCU", "<bcu:0.02:0.02>")
 VARIANTS = (
     PLAIN,
     BCU,
     Variant("addition", "<edit:a green star:1:from=0.1>"),
-    Variant("removal", "<edit:a blue square:-0.5:from=0.1>"),
-    Variant("boost", "<bcu:0.01:0.02> <boost:square:2.5>"),
+    Variant("removal", "<edit:a red circle:1> <edit:a blue square:-0.5>"),
+    Variant("boost", "<bcu:0.02:0.02> <boost:square:4>"),
 )
 SEEDS = range(1, 5)
 STEPS = 25

@@ -37,8 +37,11 @@ def draw(
 ) -> Drawn:
     """Draws a batch whose recipes differ in prompt, negative prompt, plan and seed alone.
 
-    A negative prompt is given to all of them or to none. The noise of each picture comes from its own generator on the
-    CPU, in float32: it depends on the seed and the size alone, not on the batch, the device or the precision.
+    A negative prompt is given to all of them or to none, and their prompts take the same number of chunks: the shorter
+    ones would be padded, and be other pictures than alone.
+
+    The noise of each picture comes from its own generator on the CPU, in float32: it depends on the seed and the size
+    alone, not on the batch, the device or the precision.
     """
     import torch
 

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 from cli import __version__, bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
+from cli.batch import command, grid_command
 from cli.errors import INTERRUPTED, sentences
 from cli.options import PlanCommand
 
@@ -41,6 +42,8 @@ app.command("tokens", cls=PlanCommand)(tokens.tokens)
 app.command("info")(info.info)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
+app.command("batch")(command.batch)
+app.command("grid")(grid_command.grid)
 app.add_typer(bench.app, name="bench")
 
 

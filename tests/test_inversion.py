@@ -129,14 +129,14 @@ def test_a_photograph_does_not_depend_on_its_neighbours(method: str) -> None:
 
 def test_v_prediction_and_epsilon_give_the_same_noise() -> None:
     picture = photograph()
-    found = [
+    first, second = (
         invert_published(
             picture, model_of(scheduler), course_of(scheduler, 10), [torch.Generator().manual_seed(1)]
         ).latents
         for scheduler in (scheduler_of(), scheduler_of("v_prediction"))
-    ]
+    )
     # The roots of alpha-bar are single precision, as diffusers takes them.
-    assert torch.allclose(*found, rtol=0, atol=1e-5)
+    assert torch.allclose(first, second, rtol=0, atol=1e-5)
 
 
 def test_published_timesteps_and_evaluations() -> None:

@@ -13,8 +13,8 @@ from lib_ebca.regularisation import Regularisation, auto_correlation_gradient, k
 def auto_correlation(noise: Tensor, shifts: Tensor) -> Tensor:
     """The loss as pix2pix-zero writes it."""
     loss = noise.new_zeros(())
-    for picture, own in zip(noise, shifts):
-        for channel, amounts in zip(picture, own):
+    for picture, own in zip(noise, shifts, strict=True):
+        for channel, amounts in zip(picture, own, strict=True):
             level = channel[None, None]
             for amount in amounts.tolist():
                 loss = loss + (level * torch.roll(level, amount, 2)).mean() ** 2

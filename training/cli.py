@@ -39,6 +39,16 @@ class Stage(str, Enum):
 
 
 ORDER = list(Stage)
+QUICK_STEPS = 12
+
+
+def _budget(quick: bool, steps: int | None, minutes: float | None, usual_minutes: float | None, usual: int) -> Budget:
+    """What was asked for; else the usual time on a GPU, the usual steps on a CPU."""
+    if steps is not None or minutes is not None:
+        return Budget(steps=steps, minutes=minutes)
+    if quick:
+        return Budget(steps=QUICK_STEPS)
+    return Budget(minutes=usual_minutes) if usual_minutes is not None else Budget(steps=usual)
 
 
 @app.command()
@@ -46,10 +56,10 @@ def train(
     out: Annotated[Path, typer.Option(help="Folder for everything; the model goes to OUT/model.")],
     device: Annotated[str, typer.Option(help="cuda or cpu; by default cuda if there is one.")] = "",
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
-    minutes_vae: Annotated[float, typer.Option(help="Time for the VAE.")] = 2.0,
-    minutes_unet: Annotated[float, typer.Option(help="Time for the UNet and the text encoder.")] = 7.0,
-    steps_vae: Annotated[int | None, typer.Option(help="Steps for the VAE, instead of a time.")] = None,
-    steps_unet: Annotated[int | None, typer.Option(help="Steps for the UNet, instead of a time.")] = None,
+    minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
+    minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 3200 on the CPU.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 3400 on the CPU.")] = None,
     batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
@@ -70,10 +80,8 @@ def train(
     torch.backends.cudnn.benchmark = True
     try:
         recipe = Recipe(
-            vae=Budget(steps=steps_vae or (12 if quick else None), minutes=None if steps_vae or quick else minutes_vae),
-            denoiser=Budget(
-                steps=steps_unet or (12 if quick else None), minutes=None if steps_unet or quick else minutes_unet
-            ),
+            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 3200),
+            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 3400),
             seed=seed,
             vae_batch=batch_vae or (256 if cuda and not quick else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),

@@ -179,9 +179,9 @@ def _psnr(first: Tensor, second: Tensor) -> list[float]:
 def _shipped() -> Iterator[tuple[str, Any]]:
     for name in SHIPPED:
         if name.endswith(".jpg"):
-            module, call = "sklearn.datasets", ("load_sample_image", name)
+            module, call = "sklearn.datasets", ["load_sample_image", name]
         else:
-            module, call = "skimage.data", (name,)
+            module, call = "skimage.data", [name]
         try:
             found = importlib.import_module(module)
         except ImportError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli import photo, photo_options, request, settings
@@ -35,8 +36,9 @@ def check(model: Model, item: Item) -> None:
     """What can be told about an item once its model is there. Raises UserError and WordError."""
     completed = settings.completed(item.settings, model)
     request.check_boosts(item.wanted, model.pipe.tokenizer)
-    if not isinstance(item.job, Inpaint) and model.pipe.unet.config.in_channels != model.pipe.vae.config.latent_channels:
-        raise UserError(f"model {completed.model!r} is made for inpainting: {item.job.task} needs a text-to-image model")
+    plain = model.pipe.unet.config.in_channels == model.pipe.vae.config.latent_channels
+    if not plain and not isinstance(item.job, Inpaint):
+        raise UserError(f"model {completed.model!r} is made for inpainting: {item.job.task} needs another")
 
 
 def drawn(model: Model, pack: Pack) -> tuple[Picture, ...]:
@@ -146,6 +148,6 @@ def _pictures(done: Drawn, images: list[Image], texts: list[str], recipes: list[
     )
 
 
-def _given[T](value: T | None) -> T:
+def _given(value: Path | None) -> Path:
     assert value is not None
     return value

@@ -24,16 +24,10 @@ def evaluations(item: Item) -> int:
         jumps = len(range(0, steps - job.jump_length, job.jump_length))
         return steps + jumps * (job.jump_count - 1) * job.jump_length
     sampler = item.settings.sampler or _own_sampler(item.settings.model)
-    if isinstance(job, Img2img | Inpaint):
-        return _of_sampler(sampler, int(steps * job.strength), job.strength < 1)
-    return _of_sampler(sampler, steps, False)
-
-
-def _of_sampler(sampler: str, steps: int, partial: bool) -> int:
-    if sampler == "Heun":
-        return 2 * steps - (0 if partial else 1)
-    # PNDM looks twice at the second of its timesteps, which a partial pass may leave out.
-    return steps + (1 if sampler == "PLMS" and not partial else 0)
+    strength = job.strength if isinstance(job, Img2img | Inpaint) else 1.0
+    # Heun looks twice at all steps but the last, PNDM twice at the second; a partial pass leaves out the first steps.
+    whole = {"Heun": 2 * steps - 1, "PLMS": steps + (steps > 1)}.get(sampler, steps)
+    return whole - (steps - int(steps * strength)) * (2 if sampler == "Heun" else 1)
 
 
 def _own_sampler(model: str) -> str:

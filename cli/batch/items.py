@@ -155,11 +155,10 @@ class _Maker:
         named = next((each for each in ("edit", "boost", "bcu", "preset") if each in self._cell.places), field)
         plan, drift = self._checked(named, options)
         wanted: Wanted = self._checked(field, lambda place: photo_options.wanted(text, plan, None))
-        if isinstance(job, EditPhoto):
-            if job.reconstruct == wanted.plan.active:
-                what = "reconstruct gives the photograph back" if job.reconstruct else "there is nothing to change"
-                should = "leave out edit, bcu and boost" if job.reconstruct else "add edit, such as edit: dog:0.75"
-                raise JobsError(self._place("reconstruct" if job.reconstruct else field), f"{what}: {should}")
+        if isinstance(job, EditPhoto) and job.reconstruct == wanted.plan.active:
+            what = "reconstruct gives the photograph back" if job.reconstruct else "there is nothing to change"
+            should = "leave out edit, bcu and boost" if job.reconstruct else "add edit, such as edit: dog:0.75"
+            raise JobsError(self._place("reconstruct" if job.reconstruct else field), f"{what}: {should}")
         return wanted, drift
 
     def _plain_negative(self) -> str:

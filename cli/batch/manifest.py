@@ -1,4 +1,4 @@
-"""`manifest.jsonl`: what became of every picture. Lines are only ever added, so that no kill can spoil what is there."""
+"""`manifest.jsonl`: what became of every picture. Lines are only ever added: no kill can spoil those that are there."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class History:
 class Manifest:
     """The manifest of a store, read once and then written on.
 
-    A bucket has no appending: there each group of lines becomes a small object of its own, and `close` makes one of them.
+    A bucket has no appending: there each group of lines becomes a small object, and `close` makes one of all of them.
     """
 
     def __init__(self, store: Store) -> None:

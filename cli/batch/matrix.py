@@ -153,7 +153,8 @@ def _values(document: Document, where: tuple[str | int, ...], values: Any) -> tu
         return tuple(Sourced(line.strip(), Place(file, number)) for number, line in lines if line.strip())
     if isinstance(values, dict) and "count" in values and set(values) <= _RANGE:
         return _range(place, values)
-    raise JobsError(place, f"the axis {where[-1]} should be a list, {{file: ...}} or {{start: ..., count: ..., step: ...}}")
+    ways = "a list, {file: ...} or {start: ..., count: ..., step: ...}"
+    raise JobsError(place, f"the axis {where[-1]} should be {ways}")
 
 
 def _range(place: Place, values: Mapping[str, Any]) -> tuple[Sourced, ...]:

@@ -69,7 +69,19 @@ class Txt2img(Job):
     sampler: str | None = None
 
 
-class Img2img(Job):
+class _Partial(Job):
+    """A task that runs the last part of a pass alone."""
+
+    strength: float = Field(default=1.0, gt=0, le=1)
+
+    @model_validator(mode="after")
+    def _some_steps(self) -> _Partial:
+        if int(self.steps * self.strength) < 1:
+            raise ValueError(f"strength {self.strength:g} of {self.steps} steps is none at all: raise one of them")
+        return self
+
+
+class Img2img(_Partial):
     """`ebca img2img`."""
 
     task: Literal["img2img"]
@@ -81,7 +93,7 @@ class Img2img(Job):
     fit: Literal["resize", "crop"] = "resize"
 
 
-class Inpaint(Job):
+class Inpaint(_Partial):
     """`ebca inpaint`."""
 
     task: Literal["inpaint"]
@@ -90,7 +102,6 @@ class Inpaint(Job):
     prompt: str
     negative: str = ""
     sampler: str | None = None
-    strength: float = Field(default=1.0, gt=0, le=1)
     fit: Literal["resize", "crop"] = "resize"
     repaint: bool = False
     jump_length: int = Field(default=10, ge=1)

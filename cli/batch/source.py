@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,11 +145,11 @@ def _json_lines(file: Path, text: str) -> Document:
             continue
         place = Place(file, number)
         try:
-            read = json.loads(line, object_pairs_hook=lambda pairs: _once(place, pairs))
+            read = json.loads(line, object_pairs_hook=partial(_once, place))
         except json.JSONDecodeError as error:
             raise JobsError(place, f"this is not JSON: {error.msg} at character {error.colno}") from None
         if not isinstance(read, dict):
-            raise JobsError(place, "each line should be a job in braces, such as {\"prompt\": \"a cat\"}")
+            raise JobsError(place, 'each line should be a job in braces, such as {"prompt": "a cat"}')
         option = next((name for name in _OPTIONS_OF_A_FILE if name in read), None)
         if option is None:
             lines["jobs", len(value["jobs"])] = number

@@ -165,7 +165,9 @@ class _Conductor:
             self._run.recorder = Recorder(*self._recorded)
         steps = executed_steps(self._pipe)
         masks = self._masks(len(announced.pictures), sample)
-        pictures = [Picture(each.edits, each.boosts, mask) for each, mask in zip(announced.pictures, masks, strict=True)]
+        pictures = [
+            Picture(each.edits, each.boosts, mask) for each, mask in zip(announced.pictures, masks, strict=True)
+        ]
         tables = {plan: Timetable.of(plan, steps) for plan in announced.plans}
         timetables = [tables[plan] for plan in announced.plans]
         return Cascade(pictures, timetables, layers=self._layers, drift=self._drift, recorder=self._run.recorder)

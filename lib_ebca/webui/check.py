@@ -69,12 +69,11 @@ def _encoder() -> Any | None:
 
 def _chips(encoder: Any, text: str, plan: Plan) -> list[dict[str, Any]]:
     text, _ = extra_networks.parse_prompt(text)
-    texts = [stages[0][1] for stages in subprompts(text, _STEPS)]
-    factors = tokens.boost_weights(encoder, texts, plan.boosts)
+    staged = [[stage for _, stage in stages] for stages in subprompts(text, _STEPS)]
+    factors = iter(tokens.boost_weights(encoder, [stage for stages in staged for stage in stages], plan.boosts))
+    weighted = [[(stage, next(factors)) for stage in stages] for stages in staged]
     found = [
-        (word, weights[rows[0]])
-        for part, weights in zip(texts, factors, strict=True)
-        for word, rows in content_words(encoder, part)
+        (word, weights[rows[0]]) for (stage, weights), *_ in weighted for word, rows in content_words(encoder, stage)
     ]
     several = Counter(word for word, _ in found)
     seen: Counter[str] = Counter()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from modules import prompt_parser, sd_samplers, shared
+from modules import extra_networks, prompt_parser, sd_samplers, shared
 from torch import Tensor
 
 from lib_ebca.plan import Plan
@@ -75,9 +75,12 @@ class Encoder:
             return {}
         width, height = (p.hr_upscale_to_x, p.hr_upscale_to_y) if hires else (p.width, p.height)
         networks = p.hr_extra_network_data if hires else p.extra_network_data
+        read = [extra_networks.parse_prompt(text)[0] for text in wanted]
+        if read != wanted:
+            p.comment("A network tag such as <lora:…> inside an edit does nothing: write it into the prompt.")
         conditions = p.get_conds_with_caching(
             prompt_parser.get_learned_conditioning,
-            prompt_parser.SdConditioning(wanted, width=width, height=height),
+            prompt_parser.SdConditioning(read, width=width, height=height),
             p.firstpass_steps,
             [self._caches[hires]],
             networks,

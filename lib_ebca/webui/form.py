@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from lib_ebca.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan, PlanError
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
 Value = bool | float | str
+Owner = TypeVar("Owner", "Form", "EditRow")
 
 _BOOST = re.compile(r"(?P<word>.*\S)\s*:\s*(?P<factor>[^:]+)", re.DOTALL)
 _COMMA = re.compile(r"(?<!\\),")
@@ -171,11 +172,11 @@ def _set(form: Form, name: str, value: Any) -> Form:
         raise PlanError("EBCA's arguments", name, f"one of {', '.join(FIELDS[:12])}, edit_1_text and so on, or edits")
     row = _ROW.fullmatch(name)
     if row is None:
-        return replace(form, **{name: _typed(name, value, getattr(Form(), name))})
+        return _with(form, name, _typed(name, value, getattr(Form(), name)))
     edits = list(form.edits)
     index = int(row["number"]) - 1
     typed = _typed(name, value, getattr(EditRow(), row["name"]))
-    edits[index] = replace(edits[index], **{row["name"]: typed})
+    edits[index] = _with(edits[index], row["name"], typed)
     return replace(form, edits=tuple(edits))
 
 
@@ -192,9 +193,14 @@ def _rows(value: Any) -> tuple[EditRow, ...]:
             known = {field.name: field.default for field in fields(EditRow)}
             if name not in known:
                 raise PlanError(f"edits[{number - 1}]", key, f"one of {', '.join(known)}")
-            row = replace(row, **{name: _typed(f"edits[{number - 1}].{name}", each, known[name])})
+            row = _with(row, name, _typed(f"edits[{number - 1}].{name}", each, known[name]))
         rows.append(row)
     return (*rows, *(EditRow(),) * (EDITS - len(rows)))
+
+
+def _with(owner: Owner, name: str, value: Value) -> Owner:
+    changes: dict[str, Any] = {name: value}
+    return replace(owner, **changes)
 
 
 def _typed(name: str, value: Any, default: Any) -> Value:

@@ -13,7 +13,7 @@ from modules import extra_networks
 NAMES = ("edit", "bcu", "boost")
 
 
-class _Placeholder(extra_networks.ExtraNetwork):  # type: ignore[misc]
+class _Placeholder(extra_networks.ExtraNetwork):
     def activate(self, p: Any, params_list: Any) -> None:
         """Do nothing: directives are carried out elsewhere."""
 

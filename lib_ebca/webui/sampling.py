@@ -122,8 +122,8 @@ class _Conductor:
         """The denoiser's forward that announces the rows of one step."""
 
         def forward(*args: Any, **keywords: Any) -> Any:
-            self._refuse_another_model()
-            condition = keywords.get("cond", args[3] if len(args) > 3 else None)
+            self._another_model()
+            condition: Any = keywords.get("cond", args[3] if len(args) > 3 else None)
             repeats = [len(each) for each in condition.batch]
             self._ledger = RowLedger(repeats, 2 if _edits_by_instruction(self._denoiser) else 1)
             if self._score is None:
@@ -145,8 +145,7 @@ class _Conductor:
         sample, context = args[0], keywords.get("context", args[2] if len(args) > 2 else None)
         if self._lost or self._score is None or self._ledger is None or not isinstance(context, Tensor):
             return
-        self._refuse_another_model()
-        if self._lost:
+        if self._another_model():
             return
         rows = self._ledger.take(context)
         if rows is None:
@@ -163,9 +162,11 @@ class _Conductor:
         self.cascade = cascade
         self.cascades += 1
 
-    def _refuse_another_model(self) -> None:
-        if not self._lost and shared.sd_model.sd_checkpoint_info is not self._checkpoint:
+    def _another_model(self) -> bool:
+        swapped = shared.sd_model.sd_checkpoint_info is not self._checkpoint
+        if swapped and not self._lost:
             self._lose("the refiner took over, and the contexts belong to the first model")
+        return swapped
 
     def _lose(self, reason: str) -> None:
         self._lost = True

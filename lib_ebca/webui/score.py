@@ -34,9 +34,12 @@ class Score:
     def at(self, step: int) -> Cascade:
         """The cascade of a step, counted from 0."""
         stages = tuple(
-            scheduled.index(step)
+            stage
             for part in self._parts
-            for scheduled in (*part.edits, *([part.boosts] if part.boosts else []))
+            for stage in (
+                *(edit.index(step) for edit in part.edits),
+                *([part.boosts.index(step)] if part.boosts else []),
+            )
         )
         if stages not in self._cascades:
             pictures = [self._picture(part, step) for part in self._parts]

@@ -79,6 +79,10 @@ def test_json_alone_on_stdout() -> None:
         (("--dtype", "int8"), "--dtype is 'int8': it should be one of float32, float16, bfloat16, float64"),
         (("--device", "abacus"), "--device is 'abacus': it should be one that PyTorch can use on this machine"),
         (("--repeats", "-1"), "--repeats is -1: it should be at least 0"),
+        (
+            ("--compile", "--compile-mode", "fast"),
+            "--compile-mode is 'fast': it should be one of default,",
+        ),
         (("--threads", "0"), "--threads is 0: it should be at least 1"),
     ],
 )

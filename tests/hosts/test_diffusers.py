@@ -134,7 +134,7 @@ def test_several_pictures_per_prompt(pipe: Any) -> None:
 
 
 @pytest.mark.parametrize("asked", [{"guidance_scale": 1.0}, {"guidance_rescale": 0.7}])
-def test_guidance_off_and_rescaled(pipe: Any, asked: dict[str, float]) -> None:
+def test_guidance_off_and_rescaled(pipe: Any, asked: dict[str, Any]) -> None:
     changed = sample(pipe, FULL, **asked)
     assert torch.isfinite(changed).all()
     assert not torch.allclose(changed, sample(pipe, Plan(), **asked), atol=1e-5)
@@ -214,7 +214,7 @@ def test_image_to_image_and_inpainting(sd1: Any) -> None:
         (painting, {"image": picture, "mask_image": mask, "strength": 0.75}),
         (nine, {"image": picture, "mask_image": mask}),
     ):
-        size = {} if "mask_image" not in asked else {"height": 16, "width": 16}
+        size: dict[str, Any] = {} if "mask_image" not in asked else {"height": 16, "width": 16}
         plain, changed = sample(pipe, Plan(), **asked, **size), sample(pipe, FULL, **asked, **size)
         assert not torch.allclose(plain, changed, atol=1e-5)
 
@@ -245,7 +245,7 @@ def test_inpainting_models_bring_their_own_mask() -> None:
     )
     picture, mask = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
     mask[..., 8:] = 1
-    asked = {"image": picture, "mask_image": mask, "height": 16, "width": 16}
+    asked: dict[str, Any] = {"image": picture, "mask_image": mask, "height": 16, "width": 16}
     own = sample(pipe, BCU, **asked)
     given = sample(pipe, BCU, **asked, options={"mask": mask[0, 0, ::2, ::2]})
     everywhere = sample(pipe, BCU, **asked, options={"mask": torch.ones(8, 8)})
@@ -261,7 +261,7 @@ def test_controlnet(sd1: Any) -> None:
     pipe = tiny_pipe.quiet(
         StableDiffusionControlNetPipeline(**sd1.components, controlnet=control, requires_safety_checker=False)
     )
-    asked = {"image": torch.rand(1, 3, 16, 16)}
+    asked: dict[str, Any] = {"image": torch.rand(1, 3, 16, 16)}
     assert not torch.allclose(sample(pipe, Plan(), **asked), sample(pipe, FULL, **asked), atol=1e-5)
 
 
@@ -269,7 +269,7 @@ def test_perturbed_guidance_adds_rows(sd1: Any) -> None:
     pipe = tiny_pipe.quiet(
         StableDiffusionPAGPipeline(**sd1.components, pag_applied_layers=["mid"], requires_safety_checker=False)
     )
-    asked = {"pag_scale": 2.0}
+    asked: dict[str, Any] = {"pag_scale": 2.0}
     with energy_attention(pipe, BCU) as run:
         pipe("a cat", num_inference_steps=1, output_type="latent", **asked)
     assert not run.comments

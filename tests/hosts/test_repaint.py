@@ -72,8 +72,8 @@ def test_a_pass_can_be_repeated() -> None:
 def test_the_plan_acts_on_what_is_repainted_to_the_end_of_the_way() -> None:
     known = torch.randn(1, 4, SIZE, SIZE, generator=torch.Generator().manual_seed(5))
     stock, _ = repaint(tiny_pipe.sd1(), known, half(), jump_length=2, jump_count=2)
-    for window in ({"until": 0.2}, {"start": 0.9}):
+    for start, until in ((0.0, 0.2), (0.9, 1.0)):
         moved, _ = repaint(
-            tiny_pipe.sd1(), known, half(), Plan(ContextUpdate(0.05, 0.0, **window)), jump_length=2, jump_count=2
+            tiny_pipe.sd1(), known, half(), Plan(ContextUpdate(0.05, 0.0, start, until)), jump_length=2, jump_count=2
         )
         assert float((moved - stock).abs().max()) > 1e-6

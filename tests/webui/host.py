@@ -43,7 +43,7 @@ class Host:
     """The stand-in with our script in it."""
 
     def __init__(self) -> None:
-        from modules import errors, processing, script_callbacks, scripts, shared  # type: ignore[import-not-found]
+        from modules import errors, processing, script_callbacks, scripts, shared
 
         self.shared, self.errors, self.callbacks = shared, errors, script_callbacks.callbacks
         self.processing, self.scripts = processing, scripts
@@ -145,7 +145,7 @@ class TextEncoder(nn.Module):
                 for i in range(len(chunk.tokens) - len(ids)):
                     if chunk.tokens[i : i + len(ids)] == ids:
                         chunk.tokens[i : i + len(ids)] = [0] * vectors
-                        chunk.tokens += [self.id_end] * (len(ids) - vectors)
+                        del chunk.tokens[77:]
                         fix = SimpleNamespace(offset=i - 1, embedding=SimpleNamespace(name=name, vectors=vectors))
                         chunk.fixes.append(fix)
         return chunks, sum(read.lengths)

@@ -91,7 +91,7 @@ def test_records_come_after_the_picture(webui: WebUI) -> None:
 def test_a_picture_is_made_again_from_its_text(webui: WebUI) -> None:
     edits = [{"text": 'a "big", dog: black\nand white', "strength": 0.5}]
     made = webui.make([{"attn": 0.02, "edits": edits}], prompt=f"{PROMPT} <edit:hat:0.3>")
-    body = {"infotext": made.infotexts[0], "width": 64, "height": 64}
+    body: dict[str, Any] = {"infotext": made.infotexts[0], "width": 64, "height": 64}
     assert webui.make(**body).pictures == made.pictures
 
 

@@ -40,6 +40,11 @@ class Processing:
         self.extra_generation_params: dict[str, Any] = {}
         self.comments: dict[str, int] = {}
         self.on_step: Any = lambda step: None
+        self.iteration = 0
+        self.prompts: list[str] = []
+        self.negative_prompts: list[str] = []
+        self.seeds: list[int] = []
+        self.all_seeds: list[int] = []
         self.__dict__.update(asked)
 
     @property

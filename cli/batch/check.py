@@ -1,0 +1,73 @@
+"""`ebca batch --check`: what a file of jobs comes to, told without loading a model."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import typer
+
+from cli.batch.estimate import evaluations, in_words, tasks
+from cli.batch.items import Asked, Item
+from cli.batch.manifest import History, Manifest
+from cli.batch.packing import packed
+from cli.batch.session import Options
+from cli.batch.store import Store
+
+
+def report(asked: Asked, options: Options, measure: bool, as_json: bool) -> None:
+    """Prints how many pictures there are, how often the UNet runs for them, and how long that takes, if known."""
+    history = _history(options.out)
+    todo = [item for item in asked.items if item.key not in history.made]
+    seconds, how = _measured(todo, options) if measure else _remembered(todo, history)
+    counted = tasks(asked.items)
+    models = sorted({item.settings.model for item in asked.items})
+    batches = len(packed(todo, options.batch_size)) if todo else 0
+    total = sum(map(evaluations, todo))
+    if as_json:
+        facts = {
+            "pictures": len(asked.items),
+            "doubles": asked.doubles,
+            "to_make": len(todo),
+            "tasks": counted,
+            "models": models,
+            "batches": batches,
+            "evaluations": total,
+            "seconds": None if seconds is None else round(seconds, 1),
+            "first_name": asked.items[0].name,
+        }
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    doubles = f" ({asked.doubles} asked for twice, made once)" if asked.doubles else ""
+    typer.echo(f"Pictures:     {len(asked.items)}: {', '.join(f'{n} {task}' for task, n in counted.items())}{doubles}")
+    typer.echo(f"To make:      {len(todo)}, in {batches} batches or a few more")
+    typer.echo(f"Models:       {', '.join(models)}")
+    typer.echo(f"Evaluations:  {total} of the UNet, counting each picture")
+    typer.echo(f"Time:         {'not known: --measure finds out' if seconds is None else in_words(seconds)}{how}")
+    typer.echo(f"First name:   {asked.items[0].name}")
+
+
+def _history(out: str) -> History:
+    if "://" not in out and not Path(out).expanduser().is_dir():
+        return History(None, {}, {})
+    return Manifest(Store(out)).read()
+
+
+def _remembered(todo: list[Item], history: History) -> tuple[float | None, str]:
+    """At the rate of the pictures that the folder holds, if there are any of every model."""
+    seconds: Counter[str] = Counter()
+    counted: Counter[str] = Counter()
+    for line in history.made.values():
+        seconds[line["model"]] += line["seconds"]
+        counted[line["model"]] += line["evaluations"]
+    if not todo or any(not counted[item.settings.model] for item in todo):
+        return None, ""
+    total = sum(evaluations(item) * seconds[item.settings.model] / counted[item.settings.model] for item in todo)
+    return total, f", at the rate of the {len(history.made)} pictures made before"
+
+
+def _measured(todo: list[Item], options: Options) -> tuple[float | None, str]:
+    from cli.batch.measure import seconds_for
+
+    return seconds_for(todo, options.batch_size, options.device, options.allow_pickle), ", after a short measurement"

@@ -1,0 +1,94 @@
+"""A cube of pictures as contact sheets: a PNG for each page, and one HTML page that holds everything."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cli import infotext, pictures
+from cli.batch.grid import Cube
+from cli.batch.items import Item
+from cli.batch.manifest import Line
+from cli.batch.names import safe
+from cli.batch.store import Store
+from cli.sheet import contact_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_TEMPLATE = Path(__file__).with_name("contact.html")
+_CELL, _LONGEST_SIDE = 256, 16384  # pixels
+_MISSING = (8, "lightgrey")  # side and colour of what stands for a picture that is not there
+
+
+def sheets(cube: Cube, store: Store, made: dict[str, Line]) -> Iterator[tuple[str, bytes]]:
+    """Name and content of a PNG for each page."""
+    size = max(len(cube.across.values), len(cube.down.values))
+    cell = min(_CELL, _LONGEST_SIDE // size)
+    columns = [cube.across.label(x) for x in cube.across.values]
+    for page in cube.pages:
+        turned = [axis.label(value) for axis, value in zip(cube.axes[2:], page, strict=True)]
+        rows = [
+            (
+                cube.down.label(y) if y else "",
+                [_image(cube.at(x, y, page), store, made) for x in cube.across.values],
+            )
+            for y in cube.down.values
+        ]
+        sheet = contact_sheet("   ".join([cube.prompt, *turned]), columns, rows, cell=max(cell, 1))
+        name = "-".join(safe(part) for part in ("grid", cube.job, *page))
+        yield f"{name}.png", pictures.png(sheet)
+
+
+def page(cube: Cube, store: Store, made: dict[str, Line]) -> tuple[str, bytes]:
+    """Name and content of the HTML page: every picture and its parameters, and a slider for each axis."""
+    cells = []
+    for place, item in cube.items.items():
+        at = [axis.values.index(value) for axis, value in zip(cube.axes, place, strict=True)]
+        data = _data(item, store, made)
+        source = None if data is None else "data:image/png;base64," + base64.b64encode(data).decode()
+        cells.append({"at": at, "source": source, "text": "not made" if data is None else _parameters(data)})
+    facts = {"axes": [{"name": axis.name, "values": axis.values} for axis in cube.axes], "cells": cells}
+    # "</script>" in a prompt would end the script that it stands in.
+    written = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
+    filled = {"TITLE": html.escape(f"{cube.job}: {cube.prompt}"), "SLIDERS": _sliders(cube), "FACTS": written}
+    text = _TEMPLATE.read_text(encoding="utf-8")
+    for name, value in filled.items():
+        before, _, after = text.partition(f"<!--{name}-->")
+        text = before + value + after
+    return f"{safe(f'grid-{cube.job}')}.html", text.encode()
+
+
+def _sliders(cube: Cube) -> str:
+    return "\n".join(
+        f'<label>{html.escape(axis.name)} <input type="range" min="0" max="{len(axis.values) - 1}" value="0"'
+        f' data-axis="{number}"> <output></output></label>'
+        for number, axis in enumerate(cube.axes)
+    )
+
+
+def _data(item: Item | None, store: Store, made: dict[str, Line]) -> bytes | None:
+    line = None if item is None else made.get(item.key)
+    return None if line is None else store.read(line["path"])
+
+
+def _image(item: Item | None, store: Store, made: dict[str, Line]) -> Image:
+    from PIL import Image
+
+    data = _data(item, store, made)
+    if data is None:
+        side, colour = _MISSING
+        return Image.new("RGB", (side, side), colour)
+    return Image.open(io.BytesIO(data)).convert("RGB")
+
+
+def _parameters(data: bytes) -> str:
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as image:
+        return infotext.from_picture(image) or ""

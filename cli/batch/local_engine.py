@@ -1,0 +1,23 @@
+"""The pictures of a run, made in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from cli.batch.items import Item
+from cli.batch.outcome import Outcome
+from cli.batch.run import Engine
+from cli.batch.studio import Studio, Terms
+
+
+def local_engine(url: str, terms: Terms) -> Engine:
+    """One studio for the whole run: outcomes come one by one."""
+
+    @contextmanager
+    def engine(items: Sequence[Item], hashes: dict[str, str]) -> Iterator[Iterator[Sequence[Outcome]]]:
+        studio = Studio(url, replace(terms, hashes=hashes))
+        yield ((outcome,) for outcome in studio.make(items))
+
+    return engine

@@ -1,0 +1,96 @@
+"""One run from the command line: a file of jobs, a folder, and how to go about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from cli.errors import UserError
+from cli.settings import at_least
+
+if TYPE_CHECKING:
+    from cli.batch.items import Asked
+    from cli.batch.outcome import Outcome
+    from cli.batch.run import Engine, Summary
+
+ENGINES = ("local", "ray")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a run is gone about."""
+
+    out: str
+    pattern: str | None = None
+    resume: bool = False
+    retry_failed: bool = False
+    fail_fast: bool = False
+    batch_size: int = 4
+    device: str | None = None
+    engine: str = "local"
+    address: str | None = None
+    workers: int | None = None
+    log: str | None = None
+    as_json: bool = False
+    quiet: bool = False
+    allow_pickle: bool = False
+
+
+def asked_in(jobs: Path, options: Options) -> Asked:
+    """The pictures that the file asks for, with their names. Loads no model. Raises UserError."""
+    from cli.batch.items import asked
+    from cli.batch.names import PATTERN, named
+
+    at_least("--batch-size", options.batch_size, 1)
+    found = asked(jobs, options.allow_pickle)
+    return replace(found, items=named(found.items, options.pattern or PATTERN))
+
+
+def carried_out(asked: Asked, options: Options) -> Summary:
+    """Makes what is missing. Raises UserError."""
+    from cli.batch.logs import logging_to
+    from cli.batch.manifest import Manifest
+    from cli.batch.progress import shown
+    from cli.batch.run import hashes_in, run, work
+    from cli.batch.store import Store
+
+    engine = _engine(options)
+    store = Store(options.out)
+    with store.locked():
+        manifest = Manifest(store)
+        history = manifest.read()
+        plan = work(asked, store, history, resume=options.resume, retry_failed=options.retry_failed)
+        if not options.quiet:
+            for sentence in plan.sentences():
+                typer.echo(sentence, err=True)
+        facts = {"pictures": len(asked.items), "to make": len(plan.todo), "engine": options.engine, "out": options.out}
+        with (
+            logging_to(options.log, store, facts) as log,
+            shown(len(plan.todo), options.as_json, options.quiet) as show,
+        ):
+
+            def tell(outcome: Outcome) -> None:
+                show.tell(outcome)
+                log(outcome)
+
+            return run(asked, plan, manifest, hashes_in(history), engine, tell, options.fail_fast)
+
+
+def _engine(options: Options) -> Engine:
+    from cli.batch.studio import Terms
+
+    terms = Terms(options.batch_size, options.device, options.allow_pickle)
+    if options.engine == "local":
+        if options.address is not None or options.workers is not None:
+            raise UserError("--address and --workers belong to --engine ray: add it")
+        from cli.batch.local_engine import local_engine
+
+        return local_engine(options.out, terms)
+    if options.engine == "ray":
+        from cli.batch.ray_engine import Cluster, ray_engine
+
+        return ray_engine(options.out, terms, Cluster(options.address, options.workers))
+    raise UserError(f"--engine is {options.engine!r}: it should be one of {', '.join(ENGINES)}")
