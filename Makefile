@@ -26,8 +26,9 @@ $(READY_DEV): $(READY)
 	$(PIP) install --quiet --no-deps stable-diffusion-sdkit==2.1.5
 	touch $@
 
+# The embedded model is so small that a second thread would only wait for the first.
 demo: $(READY)
-	$(BIN)/ebca demo --out demo
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/ebca demo --out demo
 
 test: $(READY_DEV)
 	$(BIN)/python -m pytest -q

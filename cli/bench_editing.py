@@ -41,13 +41,13 @@ def editing(
 ) -> None:
     """Change the colour or shape of an object, remove it, restyle it: success and what was kept, method by method."""
     with _sentences():
+        at_least("--scenes", scenes, 1)
+        asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, guidance=cfg, device=device, dtype=dtype)
+        loaded, about = _loaded(asked, allow_pickle)
         from benchmarks.editing import bench
         from benchmarks.editing.methods import Sampling
 
         sampling = Sampling(steps, cfg, add, take, start, gamma, batch_size)
-        at_least("--scenes", scenes, 1)
-        asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, guidance=cfg, device=device, dtype=dtype)
-        loaded, about = _loaded(asked, allow_pickle)
         number = bench.SCENES_SEED if seed is None else seed
         with progress.bar("methods") as advance:
             rows = bench.bench(loaded.pipe, sampling, count=scenes, seed=number, advance=advance)
@@ -69,13 +69,13 @@ def inversions(
 ) -> None:
     """Invert pictures and sample them again: how well they come back, and at how many evaluations."""
     with _sentences():
-        from benchmarks.editing import bench
-        from benchmarks.editing import inversions as ways
-
         at_least("--scenes", scenes, 0)
         at_least("--batch-size", batch_size, 1)
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
         loaded, about = _loaded(asked, allow_pickle)
+        from benchmarks.editing import bench
+        from benchmarks.editing import inversions as ways
+
         sets = {ways.DRAWN: ways.drawn(scenes, bench.SCENES_SEED)} if scenes else {}
         if photographs:
             sets[ways.PHOTOGRAPHS] = list(ways.photographs(*loaded.size))

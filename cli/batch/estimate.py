@@ -18,8 +18,9 @@ def evaluations(item: Item) -> int:
     """How often the UNet runs for the picture alone (with guidance on two rows each time); of an edit, at most."""
     job, steps = item.job, item.settings.steps
     if isinstance(job, EditPhoto):
-        # An inversion asks at each of its steps up to `iterations` times; the published one always once.
-        return steps + steps * (job.iterations if job.inversion == "fixed-point" else 1)
+        # An inversion asks once to begin with, and at each step up to `iterations` times; the published one asks at
+        # each step but the last.
+        return steps + (1 + steps * job.iterations if job.inversion == "fixed-point" else steps - 1)
     if isinstance(job, Inpaint) and job.repaint:
         jumps = len(range(0, steps - job.jump_length, job.jump_length))
         return steps + jumps * (job.jump_count - 1) * job.jump_length

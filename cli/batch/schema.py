@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
@@ -150,6 +151,11 @@ def job(fields: Mapping[str, Any], places: Mapping[str, Place], whole: Place) ->
     kind = TASKS.get(task) if isinstance(task, str) else None
     if kind is None:
         raise JobsError(places.get("task", whole), f"task is {task!r}: it should be one of {', '.join(TASKS)}")
+    for name, value in fields.items():
+        try:
+            json.dumps(value, ensure_ascii=False, default=str).encode()
+        except UnicodeEncodeError:
+            raise JobsError(places.get(name, whole), f"{name} is {value!r}, which is no valid Unicode text") from None
     try:
         return kind.model_validate(dict(fields))
     except ValidationError as error:

@@ -123,6 +123,7 @@ def _walk(file: Path, node: yaml.Node, where: Where, lines: dict[Where, int], ar
         for number, child in enumerate(node.value):
             _walk(file, child, (*where, number), lines, around)
     elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
         for key, child in node.value:
             place = Place(file, key.start_mark.line + 1)
             if key.tag == _MERGE:
@@ -130,8 +131,9 @@ def _walk(file: Path, node: yaml.Node, where: Where, lines: dict[Where, int], ar
             if key.tag != _TEXT:
                 raise JobsError(place, f"the key {key.value!r} should be text: put it in quotes")
             below = (*where, key.value)
-            if sum(each.value == key.value for each, _ in node.value) > 1:
+            if key.value in seen:
                 raise JobsError(place, f"{key.value!r} is given twice")
+            seen.add(key.value)
             lines[below] = place.line
             _walk(file, child, below, lines, around)
 

@@ -15,6 +15,7 @@ class EbcaScript:
     """Mixed into the host's Script by the file that the host loads."""
 
     section = "accordions"
+    create_group = False  # among the host's own accordions an open one takes the whole width
 
     def __init__(self) -> None:
         super().__init__()

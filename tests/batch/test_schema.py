@@ -54,7 +54,7 @@ def yaml_error(tmp_path: Path, job: str, defaults: str = "") -> str:
         ("prompt: a cat\nsampler: Eular", "jobs.yaml:4: sampler: sampler 'Eular' is not known"),
         ("prompt: 7", "jobs.yaml:3: prompt is 7: input should be a valid string"),
         ("seed: 1", "jobs.yaml:3: prompt is missing: txt2img needs it"),
-        ("prompt: a cat <edit:dog>", "jobs.yaml:3: prompt: <edit:dog>"),
+        ("prompt: a cat <edit:dog>", 'jobs.yaml:3: prompt: "<edit:dog>" (characters'),
         ("prompt: a cat\nedit: dog", "jobs.yaml:4: edit: --edit 'dog'"),
         ("prompt: a cat\npreset: no", "jobs.yaml:4: preset is False: input should be a valid string"),
         ("prompt: a cat\npreset: none", "jobs.yaml:4: preset: preset is 'none'"),
@@ -91,7 +91,7 @@ def test_a_bad_job(tmp_path: Path, job: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("jobs: [", "jobs.yaml:2: this is not YAML"),
+        ("jobs: [", "jobs.yaml:1: this is not YAML"),
         ("a cat", "jobs.yaml:1: a file of jobs is a mapping"),
         ("job: []", "jobs.yaml:1: a file of jobs has no field 'job': jobs is meant?"),
         ("jobs: []", "asks for no pictures"),
@@ -114,7 +114,8 @@ def test_a_bad_file(tmp_path: Path, text: str, expected: str) -> None:
         ('{"prompt": "a cat", "model": "m", "steps": "3"}', "jobs.jsonl:3: steps is '3'"),
         ('{"prompt": "a", "prompt": "b"}', "jobs.jsonl:3: 'prompt' is given twice"),
         ('{"defaults": {}, "prompt": "a"}', "jobs.jsonl:3: 'defaults' stands in a line of its own"),
-        ('{"prompt": "\\ud800", "model": "m"}', "jobs.jsonl:3: prompt is"),
+        ('{"prompt": "\\ud800", "model": "m"}', "jobs.jsonl:3: prompt is '\\ud800', which is no valid Unicode"),
+        ('{"prompt": "a", "edit": ["\\ud800:1"], "model": "m"}', "jobs.jsonl:3: edit is"),
     ],
 )
 def test_a_bad_line(tmp_path: Path, line: str, expected: str) -> None:
@@ -125,7 +126,7 @@ def test_what_a_default_or_an_axis_spoils_is_said_where_it_stands(tmp_path: Path
     assert yaml_error(tmp_path, "prompt: a cat", ", steps: x").startswith("jobs.yaml:1: steps is 'x'")
     (tmp_path / "prompts.txt").write_text("a cat\n\na dog <edit:cat>\n")
     said = yaml_error(tmp_path, "matrix: {prompt: {file: prompts.txt}}")
-    assert said.startswith("prompts.txt:3: prompt: <edit:cat>")
+    assert said.startswith('prompts.txt:3: prompt: "<edit:cat>"')
 
 
 def test_other_files_are_refused(tmp_path: Path) -> None:

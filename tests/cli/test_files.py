@@ -53,6 +53,11 @@ def test_a_disk_that_is_full_leaves_a_sentence_and_no_file(tiny_model: Path, tmp
     assert list(out.iterdir()) == []
 
 
+def _hear_interrupts() -> None:
+    """A test run in the background of a shell ignores SIGINT, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def test_ctrl_c_exits_with_130_and_leaves_whole_pictures(tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     command = [
@@ -69,7 +74,11 @@ def test_ctrl_c_exits_with_130_and_leaves_whole_pictures(tiny_model: Path, tmp_p
         str(out),
     ]
     running = subprocess.Popen(
-        [*command, "--count", "100000"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*command, "--count", "100000"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hear_interrupts,
     )
     assert running.stdout is not None
     first = running.stdout.readline()
@@ -95,7 +104,7 @@ def test_ctrl_c_while_loading_exits_with_130(tiny_model: Path, tmp_path: Path) -
         "--out",
         str(tmp_path / "out"),
     ]
-    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=_hear_interrupts)
     while not (tmp_path / "out").exists():  # made just before the model is loaded
         assert running.poll() is None
         time.sleep(0.01)

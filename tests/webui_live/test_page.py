@@ -78,5 +78,5 @@ def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
 
 def test_a_preset_fills_the_fields(page: Any) -> None:
     page.click("#script_txt2img_ebca_preset input")
-    page.get_by_role("option", name="SD 1 inpainting").click()
+    page.locator("ul.options li", has_text="SD 1 inpainting").click()
     page.wait_for_function("document.querySelector('#script_txt2img_ebca_attn input').value === '0.025'")

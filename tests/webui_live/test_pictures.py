@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import threading
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.webui_live.client import RefusedError, WebUI, encoded
+from tests.webui_live.client import Made, RefusedError, WebUI, alike, encoded
 
 ROUNDS = int(os.environ.get("EBCA_WEBUI_ROUNDS", "200"))
 PROMPT = "a cat wearing a shirt"
@@ -24,33 +25,31 @@ def test_off_is_the_webui_without_the_extension(webui: WebUI, plain_webui: WebUI
         {"prompt": PROMPT, "kind": "img2img", "init_images": [encoded((200, 90, 40))], "denoising_strength": 0.6},
     ]
     for job in jobs:
-        assert webui.make(**job) == plain_webui.make(**job)
-        assert webui.make([False], **job) == plain_webui.make(**job)
+        without = plain_webui.make(**job)
+        for with_it in (webui.make(**job), webui.make([False], **job)):
+            assert alike(with_it, without)
+            assert with_it.infotexts == without.infotexts
 
 
 def test_updates_and_edits_change_the_picture_and_the_same_seed_gives_it_again(webui: WebUI) -> None:
     plain = webui.make(prompt=PROMPT)
     for prompt in (f"{PROMPT} <bcu>", f"{PROMPT} <edit:dog:0.6>", f"{PROMPT} <edit:dog:-0.3>", FULL):
         made = webui.make(prompt=prompt)
-        assert made.pictures != plain.pictures
-        assert webui.make(prompt=prompt) == made
-    assert webui.make(prompt=PROMPT) == plain
+        assert not alike(made, plain)
+        assert alike(webui.make(prompt=prompt), made)
+    assert alike(webui.make(prompt=PROMPT), plain)
 
 
 def test_the_accordion_and_the_directives_are_the_same_thing(webui: WebUI) -> None:
     directives = webui.make(prompt=f"{PROMPT} <bcu:0.02:0.01> <edit:dog:0.5:from=0.5>")
     named = [{"attn": 0.02, "norm": 0.01, "edits": [{"text": "dog", "strength": 0.5, "from": 0.5}]}]
-    assert webui.make(named, prompt=PROMPT).pictures == directives.pictures
+    assert alike(webui.make(named, prompt=PROMPT), directives)
 
 
 def test_a_batch_of_three_equals_three_singles(webui: WebUI) -> None:
     together = webui.make(prompt=FULL, batch_size=3, override_settings={"return_grid": False})
-    alone = [webui.make(prompt=FULL, seed=7 + i).pictures[0] for i in range(3)]
-    plain = webui.make(prompt=PROMPT, batch_size=3, override_settings={"return_grid": False}).pictures
-    plain_alone = tuple(webui.make(prompt=PROMPT, seed=7 + i).pictures[0] for i in range(3))
-    if plain != plain_alone:
-        pytest.skip("this WebUI's own pictures depend on the size of the batch")
-    assert [*together.pictures] == alone
+    alone = tuple(webui.make(prompt=FULL, seed=7 + i).pictures[0] for i in range(3))
+    assert alike(together, Made(alone, ()), pixels_off=0.05)
 
 
 def test_inpainting_with_a_mask(webui: WebUI) -> None:
@@ -62,18 +61,18 @@ def test_inpainting_with_a_mask(webui: WebUI) -> None:
         "denoising_strength": 0.9,
     }
     plain = webui.make(prompt=PROMPT, **asked)
-    assert webui.make(prompt=FULL, **asked).pictures != plain.pictures
-    assert webui.make(prompt=PROMPT, **asked) == plain
+    assert not alike(webui.make(prompt=FULL, **asked), plain)
+    assert alike(webui.make(prompt=PROMPT, **asked), plain)
 
 
 def test_hires_fix_acts_in_the_pass_that_is_chosen(webui: WebUI) -> None:
     asked: dict[str, Any] = {"prompt": PROMPT, "enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent"}
     made = {
-        passes: webui.make([{"passes": passes, "attn": 0.03}], denoising_strength=0.7, **asked).pictures
+        passes: webui.make([{"passes": passes, "attn": 0.03}], denoising_strength=0.7, **asked)
         for passes in ("both passes", "first pass", "hires pass")
     }
-    made["none"] = webui.make(denoising_strength=0.7, **asked).pictures
-    assert len(set(made.values())) == 4
+    made["none"] = webui.make(denoising_strength=0.7, **asked)
+    assert not any(alike(one, other) for one, other in itertools.combinations(made.values(), 2))
 
 
 @pytest.mark.parametrize("prompt", ["a cat <edit:dog>", "a cat <boost:castle:2>", "a cat <edit:dog:-0.95>"])
@@ -85,14 +84,14 @@ def test_a_fault_stops_the_job_with_a_sentence(webui: WebUI, prompt: str) -> Non
 def test_records_come_after_the_picture(webui: WebUI) -> None:
     made = webui.make([{"energies": True, "maps": True}], prompt=PROMPT)
     assert len(made.pictures) == 3
-    assert made.pictures[0] == webui.make([True], prompt=PROMPT).pictures[0]
+    assert alike(Made(made.pictures[:1], ()), webui.make([True], prompt=PROMPT))
 
 
 def test_a_picture_is_made_again_from_its_text(webui: WebUI) -> None:
     edits = [{"text": 'a "big", dog: black\nand white', "strength": 0.5}]
     made = webui.make([{"attn": 0.02, "edits": edits}], prompt=f"{PROMPT} <edit:hat:0.3>")
     body: dict[str, Any] = {"infotext": made.infotexts[0], "width": 64, "height": 64}
-    assert webui.make(**body).pictures == made.pictures
+    assert alike(webui.make(**body), made)
 
 
 def test_the_script_is_described_with_a_label_for_every_argument(webui: WebUI) -> None:
@@ -112,7 +111,7 @@ def test_odd_jobs_leave_the_next_plain_picture_alone(webui: WebUI) -> None:
         prompt = chance.choice([PROMPT, FULL, f"{PROMPT} AND hat <bcu>", "a cat <edit:dog>", f"{'cat, ' * 60} <bcu>"])
         asked: dict[str, Any] = {
             "prompt": prompt,
-            "steps": chance.choice([1, 2, 3]),
+            "steps": chance.choice([3, 4]),
             "batch_size": chance.choice([1, 2]),
             "sampler_name": chance.choice(["Euler a", "DPM++ 2M", "DDIM", "Heun", "UniPC"]),
             "cfg_scale": chance.choice([1, 7]),
@@ -130,7 +129,7 @@ def test_odd_jobs_leave_the_next_plain_picture_alone(webui: WebUI) -> None:
             if interrupted:
                 interruption.join()
                 time.sleep(0.1)
-    assert webui.make(prompt=PROMPT) == plain
+    assert alike(webui.make(prompt=PROMPT), plain)
 
 
 def test_the_page_is_told_the_words_and_the_faults(webui: WebUI) -> None:

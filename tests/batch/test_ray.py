@@ -1,0 +1,71 @@
+"""The same jobs on Ray's workers, one of which is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from cli.batch.manifest import NAME, Manifest
+from cli.batch.store import Store
+from cli.errors import UserError
+from cli.pictures import open_picture
+from tests.batch.conftest import Write, asked, carry_out
+
+ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")
+psutil = pytest.importorskip("psutil", reason="psutil is not installed")
+
+JOBS = ({"prompt": "a cat <bcu:1:1>", "count": 6}, {"prompt": "a dog", "count": 6, "negative": "blurry"})
+HURRY = 120.0  # seconds until the killing gives up
+
+
+def hands() -> list[int]:
+    """The processes of this test's workers."""
+    below = psutil.Process().children(recursive=True)
+    return [process.pid for process in below if "Hands" in " ".join(process.cmdline())]
+
+
+def kill_one_in_the_middle(out: Path, killed: list[int]) -> None:
+    """Waits for the first lines of the manifest, then kills a worker."""
+    until = time.monotonic() + HURRY
+    while time.monotonic() < until:
+        if (out / NAME).exists() and (out / NAME).read_text().count('"picture"') >= 2:
+            killed += hands()[:1]
+            os.kill(killed[0], signal.SIGKILL)
+            return
+        time.sleep(0.02)
+
+
+def test_a_killed_worker_loses_and_doubles_nothing(write: Write, tmp_path: Path) -> None:
+    file, out = write(*JOBS), tmp_path / "out"
+    killed: list[int] = []
+    killer = threading.Thread(target=kill_one_in_the_middle, args=(out, killed))
+    killer.start()
+    summary = carry_out(file, f"file://{out}", engine="ray", workers=2, batch_size=1)
+    killer.join()
+    assert len(killed) == 1
+    assert (summary.made, summary.failed, summary.left) == (12, 0, 0)
+    expected = {item.name for item in asked(file).items}
+    assert {path.name for path in out.glob("*.png")} == expected
+    for name in expected:
+        open_picture(out / name)
+    history = Manifest(Store(str(out))).read()
+    assert len(history.intact(Store(str(out)))) == 12
+    lines = (out / NAME).read_text().splitlines()
+    assert set(Counter(line.split('"key": "')[1][:16] for line in lines if '"key"' in line).values()) == {1}
+    assert {line["worker"] for line in history.made.values()} == {"1", "2"}
+
+
+def test_other_workers_do_not_see_a_folder_in_memory(write: Write) -> None:
+    with pytest.raises(UserError, match="lives in one process"):
+        carry_out(write(*JOBS), "memory://nowhere", engine="ray")
+
+
+def test_more_workers_than_there_is_room_for(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--workers is 0"):
+        carry_out(write(*JOBS), tmp_path / "out", engine="ray", workers=0)
