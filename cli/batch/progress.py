@@ -58,6 +58,8 @@ class Teller:
 
     def __init__(self, as_json: bool, echo: Any = typer.echo) -> None:
         self._as_json, self._echo = as_json, echo
+        # An engine may turn stdout elsewhere for what it runs.
+        self._stdout = sys.stdout
         self._said: set[str] = set()
 
     def tell(self, outcome: Outcome) -> None:
@@ -70,7 +72,7 @@ class Teller:
             for comment in outcome.comments:
                 self._say(f"Note: {comment}")
         if self._as_json and not isinstance(outcome, Note):
-            typer.echo(json.dumps(outcome.to_line(), ensure_ascii=False))
+            typer.echo(json.dumps(outcome.to_line(), ensure_ascii=False), file=self._stdout)
 
     def _say(self, sentence: str, what: str | None = None) -> None:
         if (what or sentence) not in self._said:

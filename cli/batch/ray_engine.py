@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -190,6 +191,12 @@ def _joined(ray: Any, cluster: Cluster) -> Iterator[None]:
         options |= {"include_dashboard": False}
         if cluster.workers is not None:
             options |= {"num_cpus": cluster.workers}
+    # Ray prints what befalls its workers to stdout, where our own lines are.
+    with contextlib.redirect_stdout(sys.stderr):
+        yield from _started(ray, cluster, options)
+
+
+def _started(ray: Any, cluster: Cluster, options: dict[str, Any]) -> Iterator[None]:
     try:
         ray.init(address=cluster.address or "local", **options)
     except (ConnectionError, ValueError, RuntimeError) as error:

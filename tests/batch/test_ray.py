@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -41,12 +42,14 @@ def kill_one_in_the_middle(out: Path, killed: list[int]) -> None:
         time.sleep(0.02)
 
 
-def test_a_killed_worker_loses_and_doubles_nothing(write: Write, tmp_path: Path) -> None:
-    file, out = write(*JOBS), tmp_path / "out"
+def test_a_killed_worker_loses_and_doubles_nothing(
+    write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file, out = write(*JOBS, steps=12), tmp_path / "out"
     killed: list[int] = []
     killer = threading.Thread(target=kill_one_in_the_middle, args=(out, killed))
     killer.start()
-    summary = carry_out(file, f"file://{out}", engine="ray", workers=2, batch_size=1)
+    summary = carry_out(file, f"file://{out}", engine="ray", workers=2, batch_size=1, as_json=True)
     killer.join()
     assert len(killed) == 1
     assert (summary.made, summary.failed, summary.left) == (12, 0, 0)
@@ -58,7 +61,10 @@ def test_a_killed_worker_loses_and_doubles_nothing(write: Write, tmp_path: Path)
     assert len(history.intact(Store(str(out)))) == 12
     lines = (out / NAME).read_text().splitlines()
     assert set(Counter(line.split('"key": "')[1][:16] for line in lines if '"key"' in line).values()) == {1}
-    assert {line["worker"] for line in history.made.values()} == {"1", "2"}
+    printed = capsys.readouterr()
+    # It was at work when it was killed.
+    assert "died; its pictures go to whoever is free" in printed.err
+    assert [json.loads(line)["kind"] for line in printed.out.splitlines()] == ["picture"] * 12
 
 
 def test_other_workers_do_not_see_a_folder_in_memory(write: Write) -> None:
