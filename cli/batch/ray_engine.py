@@ -199,8 +199,10 @@ def _joined(ray: Any, cluster: Cluster) -> Iterator[None]:
 def _started(ray: Any, cluster: Cluster, options: dict[str, Any]) -> Iterator[None]:
     try:
         ray.init(address=cluster.address or "local", **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise UserError(f"--address {cluster.address!r}: {(str(error).splitlines() or [''])[0]}") from None
+    # Among others Ray raises plain Exception, where its processes do not come up in time.
+    except Exception as error:
+        where = "" if cluster.address is None else f" at --address {cluster.address!r}"
+        raise UserError(f"Ray does not answer{where}: {(str(error).splitlines() or [''])[0]}") from None
     try:
         yield
     finally:
@@ -215,7 +217,7 @@ def _room(ray: Any, cluster: Cluster) -> tuple[int, dict[str, Any]]:
         wanted, room, resources = cluster.workers or gpus, gpus, {"num_gpus": 1, "num_cpus": 1}
     else:
         wanted, room, resources = cluster.workers or 1, cpus, {"num_cpus": 1}
-    if not 1 <= wanted <= room:
+    if wanted > room:
         kind = "GPUs" if gpus else "CPUs"
-        raise UserError(f"--workers is {wanted}: it should be at least 1 and at most {room}, the {kind} of the cluster")
+        raise UserError(f"--workers is {wanted}: it should be at most {room}, the {kind} of the cluster")
     return wanted, resources

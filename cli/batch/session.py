@@ -90,6 +90,7 @@ def _engine(options: Options) -> Engine:
 
         return local_engine(options.out, terms)
     if options.engine == "ray":
+        at_least("--workers", 1 if options.workers is None else options.workers, 1)
         from cli.batch.ray_engine import Cluster, ray_engine
 
         return ray_engine(options.out, terms, Cluster(options.address, options.workers))

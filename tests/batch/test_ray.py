@@ -72,6 +72,6 @@ def test_other_workers_do_not_see_a_folder_in_memory(write: Write) -> None:
         carry_out(write(*JOBS), "memory://nowhere", engine="ray")
 
 
-def test_more_workers_than_there_is_room_for(write: Write, tmp_path: Path) -> None:
+def test_no_workers(write: Write, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--workers is 0"):
         carry_out(write(*JOBS), tmp_path / "out", engine="ray", workers=0)
