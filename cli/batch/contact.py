@@ -40,7 +40,7 @@ def sheets(cube: Cube, store: Store, made: dict[str, Line]) -> Iterator[tuple[st
             )
             for y in cube.down.values
         ]
-        sheet = contact_sheet("   ".join([cube.prompt, *turned]), columns, rows, cell=max(cell, 1))
+        sheet = contact_sheet("   ".join([cube.title, *turned]), columns, rows, cell=max(cell, 1))
         name = "-".join(safe(part) for part in ("grid", cube.job, *page))
         yield f"{name}.png", pictures.png(sheet)
 
@@ -56,11 +56,10 @@ def page(cube: Cube, store: Store, made: dict[str, Line]) -> tuple[str, bytes]:
     facts = {"axes": [{"name": axis.name, "values": axis.values} for axis in cube.axes], "cells": cells}
     # "</script>" in a prompt would end the script that it stands in.
     written = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
-    filled = {"TITLE": html.escape(f"{cube.job}: {cube.prompt}"), "SLIDERS": _sliders(cube), "FACTS": written}
+    filled = {"TITLE": html.escape(cube.title), "SLIDERS": _sliders(cube), "FACTS": written}
     text = _TEMPLATE.read_text(encoding="utf-8")
     for name, value in filled.items():
-        before, _, after = text.partition(f"<!--{name}-->")
-        text = before + value + after
+        text = text.replace(f"<!--{name}-->", value)
     return f"{safe(f'grid-{cube.job}')}.html", text.encode()
 
 

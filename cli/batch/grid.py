@@ -30,7 +30,7 @@ class Cube:
     """The pictures of one job by their places: the first axis runs across, the second down, the others turn pages."""
 
     job: str
-    prompt: str
+    title: str
     axes: tuple[Axis, ...]
     items: dict[tuple[str, ...], Item]
 
@@ -83,4 +83,6 @@ def _ordered(names: tuple[str, ...], x: str | None, y: str | None) -> tuple[str,
 def _cube(job: str, names: tuple[str, ...], items: list[Item]) -> Cube:
     axes = tuple(Axis(name, tuple(dict.fromkeys(dict(item.axes)[name] for item in items))) for name in names)
     placed = {tuple(dict(item.axes)[name] for name in names): item for item in items}
-    return Cube(job, items[0].wanted.prompt, axes, placed)
+    prompts = {item.wanted.prompt for item in items}
+    title = f"{job}: {prompts.pop()}" if len(prompts) == 1 else job
+    return Cube(job, title, axes, placed)

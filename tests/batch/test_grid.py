@@ -79,6 +79,7 @@ def test_sheets_and_page(write: Write, ebca: Ebca, tmp_path: Path) -> None:
     assert open_picture(out / names[0]).width > 3 * 256
 
     text = (out / "grid-cats.html").read_text(encoding="utf-8")
+    assert "<h1>cats: a cat &lt;/script&gt; on a sofa</h1>" in text
     page = Page(text)
     assert [(slider["max"], slider["data-axis"]) for slider in page.sliders] == [("2", "0"), ("1", "1"), ("1", "2")]
     # Nothing is fetched from anywhere.
