@@ -76,11 +76,11 @@ def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:
     """The (first) tokenizer of a model, and nothing else of it. Raises UserError."""
     location = locate(given, allow_pickle)
     _hush()
-    if location.kind is Kind.FILE:
+    if location.kind is Kind.FILE and location.settings is None:
         raise UserError(f"{given!r} is a single file, which holds no tokenizer: give --model a folder or a hub id")
     from transformers import CLIPTokenizer
 
-    folder = location.path or _hub_folder(location, allow_pickle, only="tokenizer/*")
+    folder = location.settings or location.path or _hub_folder(location, allow_pickle, only="tokenizer/*")
     with _reading(location):
         return CLIPTokenizer.from_pretrained(folder / "tokenizer")
 
@@ -112,13 +112,16 @@ def _from_file(location: Location, options: dict[str, Any]) -> Any:
 
     assert location.path is not None
     family = "StableDiffusion" if location.path.suffix != ".safetensors" else _file_family(location)
+    if location.settings:
+        options = {**options, "config": str(location.settings), "local_files_only": True}
     try:
         with _reading(location, LocalEntryNotFoundError, OfflineModeIsEnabled):
             return getattr(diffusers, _PIPELINES[family]).from_single_file(str(location.path), **options)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise UserError(
             f"the file {location.given!r} holds weights only; its configuration and tokenizer come from the hub, which "
-            "cannot be reached: connect once, or give --model a folder in diffusers layout"
+            "cannot be reached: connect once, lay the configuration in diffusers layout beside the file as a folder "
+            f"named {location.path.stem!r}, or give --model a folder in diffusers layout"
         ) from None
 
 

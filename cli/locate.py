@@ -39,6 +39,14 @@ class Location:
     kind: Kind
     path: Path | None = None
 
+    @property
+    def settings(self) -> Path | None:
+        """A folder in diffusers layout beside a file, of the file's name without its ending; it needs no weights."""
+        if self.kind is not Kind.FILE or self.path is None:
+            return None
+        folder = self.path.with_suffix("")
+        return folder if (folder / INDEX).is_file() else None
+
 
 def embedded() -> list[str]:
     """Names of the models that come with the program."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import typer
 import yaml
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
@@ -182,8 +183,11 @@ def compvis_config(unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder:
 
 
 def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
-    """Write OUT/shapes.safetensors (float16) and OUT/shapes.yaml from a diffusers folder, and OUT/clip with the text
-    encoder's configuration and the tokenizer. The two files differ in form only: every weight is the same."""
+    """Write OUT/shapes.safetensors (float16) and OUT/shapes.yaml from a diffusers folder; every weight is the same.
+
+    OUT/clip holds the text encoder's configuration and the tokenizer, for the yaml; OUT/shapes the configuration in
+    diffusers layout, by which `ebca --model OUT/shapes.safetensors` knows the sizes.
+    """
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float16)
     vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float16)
     text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder", dtype=torch.float16)
@@ -196,4 +200,19 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     config.write_text(yaml.safe_dump(compvis_config(unet, vae, text_encoder), sort_keys=False))
     shutil.copytree(model / "tokenizer", out / "clip", dirs_exist_ok=True)
     shutil.copy(model / "text_encoder" / "config.json", out / "clip" / "config.json")
+    others = shutil.ignore_patterns("*.safetensors", "*.png", "*.md", "card.json", "evaluation.json", "judge.json")
+    shutil.copytree(model, out / "shapes", ignore=others, dirs_exist_ok=True)
     return weights, config
+
+
+def main(
+    model: Annotated[Path, typer.Argument(help="Folder in diffusers layout.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Argument(help="Folder for the file, its yaml and its configuration.")],
+) -> None:
+    """Write a model of `training`'s making as one file, which the WebUI and `ebca --model FILE` load."""
+    for path in export_compvis(model, out):
+        typer.echo(str(path))
+
+
+if __name__ == "__main__":
+    typer.run(main)

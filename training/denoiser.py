@@ -23,12 +23,11 @@ from training.vae import fit_analytic_latent
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
 MIN_SNR = 5.0
-# A caption decides the background and the layout, which noise hides last: what is learned from them moves the error
-# per latent element by almost nothing. The same error is therefore also counted after averaging over blocks of these
-# sides, each with an eighth of the weight at which white errors would count as much as the unaveraged ones. The best
-# prediction stays the same.
+# A caption decides the background and the layout while noise still hides both: errors that are smooth, and small next to
+# the rest of the loss. There they are counted once more, averaged over blocks of these sides; the share is relative to
+# the weight at which white errors would count as much as the unaveraged ones. The best prediction stays the same.
 COARSE_SIDES = (4, 16)
-COARSE_SHARE = 1 / 8
+COARSE_SHARE = 1 / 32
 # SD's schedule keeps 6.8 % of the picture at its last step. A 16 x 16 latent averages the noise down to 1/16, so the
 # mean of the picture (spread about 0.8) still shows with a signal-to-noise ratio near 1, and a model learns to read
 # the background there instead of in the caption. A common offset of spread 0.1 takes that ratio to about 0.2 and is
@@ -96,7 +95,7 @@ def train_denoiser(
             predicted = model(noisy, timesteps, ids).float()
         snr = kept[timesteps] / (1 - kept[timesteps])
         weight = snr.clamp(max=MIN_SNR) / snr
-        return (weight * _squares(predicted - noise)).mean()
+        return (weight * _squares(predicted - noise, (1 - kept[timesteps]) ** 4)).mean()
 
     with attention:
         trained = run_loop(model, loss, settings, folder, "denoiser", device)
@@ -104,9 +103,10 @@ def train_denoiser(
     return trained
 
 
-def _squares(error: Tensor) -> Tensor:
-    """(B, 4, 16, 16) to (B,): the mean square, and the coarse ones on top."""
+def _squares(error: Tensor, hidden: Tensor) -> Tensor:
+    """(B, 4, 16, 16) and how much noise hides (B,), in [0, 1], to (B,): the mean square, and the coarse ones on top."""
     total = error.square().mean((1, 2, 3))
     for side in COARSE_SIDES:
-        total = total + COARSE_SHARE * side**2 * functional.avg_pool2d(error, side).square().mean((1, 2, 3))
+        coarse = functional.avg_pool2d(error, side).square().mean((1, 2, 3))
+        total = total + COARSE_SHARE * side**2 * hidden * coarse
     return total
