@@ -1,94 +1,189 @@
-"""Whether a batch survives being killed, and what packing saves: `python -m benchmarks.batches JOBS --out FOLDER`.
+"""Whether a batch survives being killed, and what packing saves.
 
-The batch is run by the command line, in processes that are killed with SIGKILL each time another share of the pictures
-is there, and started again. Then the folder is checked, and a sample is timed in three ways, each in fresh processes:
-packed, one by one in one process, and as a shell loop of `ebca txt2img`.
+    python -m benchmarks.batches survive examples/thousand.yaml --out FOLDER
+    python -m benchmarks.batches throughput examples/thousand.yaml
+
+Both run the command line in processes of their own, as a user would, and print JSON.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
+import random
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from benchmarks.timing import paired
+from cli import infotext
 from cli.batch.items import Item
-from cli.batch.manifest import NAME, Manifest
+from cli.batch.manifest import NAME, Line, Manifest
 from cli.batch.session import Options, asked_in
 from cli.batch.store import Store
 from cli.pictures import open_picture
+from cli.recipe import from_text
 
 _EBCA = (sys.executable, "-m", "cli")
 _POLL = 0.05  # seconds
 
+app = typer.Typer(add_completion=False)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One process. `pictures` are the lines of the manifest when it ended, `unlisted` the pictures without a line then,
+    `parts` the files that were still being written."""
+
+    killed: bool
+    seconds: float
+    pictures: int
+    unlisted: int
+    parts: int
+
 
 @dataclass(frozen=True)
 class Survival:
-    """A run that was killed. `found` are the pictures that the manifest held at each kill, `seconds` all attempts."""
+    """A run that was killed and started again until it was through, after which everything was checked."""
 
     pictures: int
-    found: tuple[int, ...]
-    seconds: float
+    attempts: tuple[Attempt, ...]
+
+    @property
+    def seconds(self) -> float:
+        """Of all attempts together."""
+        return sum(attempt.seconds for attempt in self.attempts)
 
 
-def survive(jobs: Path, out: Path, kills: int, batch_size: int) -> Survival:
-    """Runs the jobs with so many kills on the way. Raises AssertionError where a picture is missing, torn or double."""
+@dataclass(frozen=True)
+class Way:
+    """Seconds of each round, and of the drawing alone: without starting Python, loading the model and writing files."""
+
+    seconds: tuple[float, ...]
+    drawing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """The same pictures made in several ways. `difference` is the largest between two ways, of 255 levels."""
+
+    pictures: int
+    ways: dict[str, Way]
+    difference: int
+
+
+def survive(jobs: Path, out: Path, kills: int, batch_size: int, seed: int) -> Survival:
+    """Runs the jobs, with SIGKILL at so many random moments, into a folder that must not be there yet.
+
+    A moment is a random number of pictures and then a random part of the time that one batch takes. Raises
+    AssertionError where a picture is missing, torn, double or without its recipe.
+    """
+    assert not out.exists(), f"{out} is there already"
     items = asked_in(jobs, Options(str(out))).items
     command = [*_EBCA, "batch", str(jobs), "--out", str(out), "--batch-size", str(batch_size), "--quiet"]
-    found = []
-    started = time.perf_counter()
-    for kill in range(1, kills + 1):
+    chance = random.Random(seed)
+    attempts = []
+    for pictures in (*sorted(chance.sample(range(1, len(items) - batch_size), kills)), None):
+        started = time.perf_counter()
         process = subprocess.Popen(command)
-        while process.poll() is None and _made(out) < len(items) * kill // (kills + 1):
-            time.sleep(_POLL)
-        process.kill()
-        process.wait()
-        found.append(_made(out))
-    subprocess.run(command, check=True)
-    seconds = time.perf_counter() - started
-    _check(items, out)
-    return Survival(len(items), tuple(found), seconds)
+        try:
+            while process.poll() is None and (pictures is None or _counted(out) < pictures):
+                time.sleep(_POLL)
+            if pictures is not None and process.poll() is None:
+                last = lines(out)[-1]
+                time.sleep(chance.uniform(0, last["seconds"] * last["batch"]))
+            killed = process.poll() is None
+        finally:
+            process.kill()
+            code = process.wait()
+        assert killed or code == 0, f"the run ended with exit code {code}"
+        attempts.append(_attempt(out, killed, time.perf_counter() - started))
+    check(items, out)
+    return Survival(len(items), tuple(attempts))
 
 
-def throughput(items: Sequence[Item], batch_size: int) -> dict[str, float]:
-    """Pictures per second of the items, which are from text, in each of three ways, loading included."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        jobs = folder / "jobs.jsonl"
-        jobs.write_text("\n".join(json.dumps(_job(item)) for item in items), encoding="utf-8")
-        batch = [*_EBCA, "batch", str(jobs), "--quiet"]
-        ways = {
-            f"packed, {batch_size} at a time": [[*batch, "--out", str(folder / "a"), "--batch-size", str(batch_size)]],
-            "unpacked": [[*batch, "--out", str(folder / "b"), "--batch-size", "1"]],
-            "a loop of ebca txt2img": [_alone(item, folder / "c") for item in items],
-        }
-        return {way: len(items) / _seconds(commands) for way, commands in ways.items()}
+def lines(out: Path) -> list[Line]:
+    """The manifest's lines for pictures, without one that a kill tore."""
+    found = []
+    for text in (out / NAME).read_text(encoding="utf-8").splitlines():
+        with contextlib.suppress(json.JSONDecodeError):
+            found.append(json.loads(text))
+    return [line for line in found if line["kind"] == "picture"]
 
 
-def _made(out: Path) -> int:
+def check(items: Sequence[Item], out: Path) -> None:
+    """Every picture is there once, can be read, and has its line and its recipe."""
+    made = lines(out)
+    assert Counter(line["key"] for line in made) == Counter(item.key for item in items), "not a line for each picture"
+    names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
+    assert names == sorted(item.name for item in items), "the files are not those that were asked for"
+    store = Store(str(out))
+    assert set(Manifest(store).read().intact(store)) == {item.key for item in items}, "a picture is not as written"
+    for item in items:
+        text = infotext.from_picture(open_picture(out / item.name))
+        assert text is not None, f"{item.name} has no recipe"
+        recipe, _ = from_text(text)
+        found = (recipe.prompt, recipe.plan, recipe.seed, recipe.settings.steps)
+        assert found == (item.wanted.prompt, item.wanted.plan, item.seed, item.settings.steps), f"{item.name}: {text}"
+
+
+def throughput(items: Sequence[Item], batch_size: int, rounds: int) -> Throughput:
+    """Makes the items, which are from text, in each of three ways; each round starts with another way."""
+    ways = ("a shell loop of ebca txt2img", "unpacked", f"packed by {batch_size}")
+    sizes = (None, 1, batch_size)
+    seconds: list[list[float]] = [[] for _ in ways]
+    drawing: list[list[float]] = [[] for _ in ways]
+    difference = 0
+    for turn in range(rounds):
+        with tempfile.TemporaryDirectory() as name:
+            folders = [Path(name) / str(place) for place in range(len(ways))]
+            for place in range(len(ways)):
+                which = (turn + place) % len(ways)
+                whole, alone = _timed(items, folders[which], sizes[which])
+                seconds[which].append(whole)
+                drawing[which].append(alone)
+            difference = max(difference, _difference(items, folders))
+    timed = {way: Way(tuple(seconds[i]), tuple(drawing[i])) for i, way in enumerate(ways)}
+    return Throughput(len(items), timed, difference)
+
+
+def _counted(out: Path) -> int:
     manifest = out / NAME
     return manifest.read_text(encoding="utf-8").count('"kind": "picture"') if manifest.exists() else 0
 
 
-def _check(items: Sequence[Item], out: Path) -> None:
+def _attempt(out: Path, killed: bool, seconds: float) -> Attempt:
+    """What a process left behind. Whatever has a line must be whole."""
     store = Store(str(out))
     history = Manifest(store).read()
-    keys = {item.key for item in items}
-    assert set(history.intact(store)) == keys, "a picture is missing or torn"
-    assert {path.name for path in out.rglob("*.png")} == {Path(item.name).name for item in items}, "too many pictures"
-    for item in items:
-        open_picture(out / item.name)
-    lines = map(json.loads, (out / NAME).read_text(encoding="utf-8").splitlines())
-    written = Counter(line["key"] for line in lines if line["kind"] == "picture")
-    assert set(written.values()) == {1}, "a picture was made twice"
+    assert set(history.intact(store)) == set(history.made), "a line without its picture"
+    assert not history.failed, "a picture failed"
+    named = {line["path"] for line in history.made.values()}
+    unlisted = sum(path.relative_to(out).as_posix() not in named for path in out.rglob("*.png"))
+    return Attempt(killed, round(seconds, 1), len(named), unlisted, sum(1 for _ in out.rglob(".*.part")))
+
+
+def _timed(items: Sequence[Item], out: Path, batch_size: int | None) -> tuple[float, float]:
+    """Seconds for the items, and for their drawing alone, in batches or else one process for each."""
+    if batch_size is None:
+        commands = [_alone(item, out) for item in items]
+    else:
+        jobs = out.with_suffix(".jsonl")
+        jobs.write_text("\n".join(json.dumps(_job(item)) for item in items), encoding="utf-8")
+        commands = [[*_EBCA, "batch", str(jobs), "--out", str(out), "--batch-size", str(batch_size), "--json"]]
+    started = time.perf_counter()
+    printed = [subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout for command in commands]
+    whole = time.perf_counter() - started
+    return whole, sum(json.loads(line)["seconds"] for text in printed for line in text.splitlines())
 
 
 def _job(item: Item) -> dict[str, Any]:
@@ -112,32 +207,65 @@ def _alone(item: Item, out: Path) -> list[str]:
     prompt = job.pop("prompt")
     options = [f"--{name}={value}" for name, value in job.items() if isinstance(value, str | int | float)]
     lists = [f"--{name}={value}" for name in ("edit", "boost") for value in job[name]]
-    return [*_EBCA, "txt2img", *options, *lists, "--out", str(out), "--quiet", "--", prompt]
+    return [*_EBCA, "txt2img", *options, *lists, "--out", str(out), "--json", "--", prompt]
 
 
-def _seconds(commands: Sequence[Sequence[str]]) -> float:
-    started = time.perf_counter()
-    for command in commands:
-        subprocess.run(command, check=True)
-    return time.perf_counter() - started
+def _difference(items: Sequence[Item], folders: Sequence[Path]) -> int:
+    """The largest between the pictures of one item, which the first folder, that of the loop, has under numbers."""
+    import numpy as np
+
+    numbered = sorted(folders[0].glob("*.png"))
+    largest = 0
+    for item, path in zip(items, numbered, strict=True):
+        shown = [np.asarray(open_picture(each), dtype=int) for each in (path, *(f / item.name for f in folders[1:]))]
+        largest = max(largest, int(np.ptp(np.stack(shown), axis=0).max()))
+    return largest
 
 
-def main(
-    jobs: Annotated[Path, typer.Argument(help="The jobs.")],
-    out: Annotated[Path, typer.Option(help="An empty folder for the pictures.")],
+JobsArgument = Annotated[Path, typer.Argument(help="The jobs.")]
+BatchSizeOption = Annotated[int, typer.Option("--batch-size", help="Pictures drawn together.")]
+
+
+@app.command("survive")
+def survive_command(
+    jobs: JobsArgument,
+    out: Annotated[Path, typer.Option(help="A folder that is not there yet, for the pictures.")],
     kills: Annotated[int, typer.Option(help="Kills on the way.")] = 3,
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures drawn together.")] = 8,
-    sample: Annotated[int, typer.Option(help="Pictures that are timed in three ways; 0 leaves that out.")] = 24,
+    batch_size: BatchSizeOption = 8,
+    seed: Annotated[int, typer.Option(help="Of the moments of the kills.")] = 0,
 ) -> None:
-    """Kill a batch, check it, and time a sample of it."""
-    survived = survive(jobs, out, kills, batch_size)
-    rate = survived.pictures / survived.seconds
-    typer.echo(f"{survived.pictures} pictures, killed at {', '.join(map(str, survived.found))}: each there once, whole")
-    typer.echo(f"{survived.seconds:.1f} s in {kills + 1} attempts, {rate:.2f} pictures/s, loading included")
-    if sample:
-        for way, speed in throughput(asked_in(jobs, Options(str(out))).items[:sample], batch_size).items():
-            typer.echo(f"{way:24} {speed:.3f} pictures/s over {sample}, loading included")
+    """Kill a batch at random moments, start it again, and check every picture."""
+    survived = survive(jobs, out, kills, batch_size, seed)
+    rate = round(survived.pictures / survived.seconds, 3)
+    facts = {"seconds": round(survived.seconds, 1), "pictures_per_second": rate, "batch_size": batch_size, "seed": seed}
+    typer.echo(json.dumps({**asdict(survived), **facts, "each_once_whole_with_its_recipe": True}, indent=2))
+
+
+@app.command("throughput")
+def throughput_command(
+    jobs: JobsArgument,
+    sample: Annotated[int, typer.Option(help="Pictures, spread over the jobs.")] = 24,
+    batch_size: BatchSizeOption = 8,
+    rounds: Annotated[int, typer.Option(help="Times that each way has its turn.")] = 3,
+) -> None:
+    """Time a shell loop of `ebca txt2img`, an unpacked batch and a packed one, side by side."""
+    items = asked_in(jobs, Options("unused")).items
+    timed = throughput(items[:: max(1, len(items) // sample)][:sample], batch_size, rounds)
+    loop, unpacked, _ = timed.ways.values()
+    facts = {
+        name: {
+            "seconds": [round(each, 2) for each in way.seconds],
+            "pictures_per_second": round(timed.pictures / statistics.median(way.seconds), 3),
+            "drawing_seconds": [round(each, 2) for each in way.drawing],
+            "times_as_fast_as_the_loop": round(paired(loop.seconds, way.seconds).median, 3),
+            "drawing_times_as_fast_as_unpacked": round(paired(unpacked.drawing, way.drawing).median, 3),
+        }
+        for name, way in timed.ways.items()
+    }
+    typer.echo(
+        json.dumps({"pictures": timed.pictures, "largest_difference": timed.difference, "ways": facts}, indent=2)
+    )
 
 
 if __name__ == "__main__":
-    typer.run(main)
+    app()

@@ -23,9 +23,9 @@ from training.vae import fit_analytic_latent
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
 MIN_SNR = 5.0
-# A caption decides the background and the layout while noise still hides both: errors that are smooth, and small next to
-# the rest of the loss. There they are counted once more, averaged over blocks of these sides; the share is relative to
-# the weight at which white errors would count as much as the unaveraged ones. The best prediction stays the same.
+# A caption decides the background and the layout while noise still hides both: errors that are smooth, and small next
+# to the rest of the loss. There they are counted once more, averaged over blocks of these sides; the share is relative
+# to the weight at which white errors would count as much as the unaveraged ones. The best prediction stays the same.
 COARSE_SIDES = (4, 16)
 COARSE_SHARE = 1 / 32
 # SD's schedule keeps 6.8 % of the picture at its last step. A 16 x 16 latent averages the noise down to 1/16, so the
