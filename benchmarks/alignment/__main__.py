@@ -21,7 +21,9 @@ def study(
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 25,
     guidance: Annotated[float, typer.Option(help="Classifier-free guidance.")] = 6.0,
     sampler: Annotated[str, typer.Option(help="ddim, or model for the model's own.")] = "ddim",
-    small: Annotated[bool, typer.Option("--small", help="A handful of pictures: shows that everything works.")] = False,
+    scope: Annotated[
+        str, typer.Option(help="full; brief for a CPU: fewer configurations and pictures; tiny: does it work at all?")
+    ] = "full",
 ) -> None:
     """Sweep on the tuning half, choose by the rule, report on the other half."""
     import torch
@@ -30,12 +32,14 @@ def study(
     from benchmarks.alignment.results import ResultsError
     from benchmarks.alignment.studio import Sampling, Studio
 
+    if scope not in the_study.SCOPES:
+        raise SystemExit(f"Error: --scope is {scope!r}: it should be one of {', '.join(the_study.SCOPES)}")
+    asked = the_study.SCOPES[scope]
     limits = the_study.Limits.minutes(minutes)
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
     pipe = _pipeline(model, device, dtype, sampler)
     studio = Studio(pipe, Sampling(steps, guidance, batch))
-    size = the_study.SMALL if small else the_study.FULL
     described = {
         "model": _weights_hash(model),
         "sampler": type(pipe.scheduler).__name__,
@@ -43,10 +47,10 @@ def study(
         "device": _kind(device),
     }
     try:
-        reported = the_study.study(studio, out, size, described, limits, lambda text: print(text, flush=True))
+        reported = the_study.study(studio, out, asked, described, limits, lambda text: print(text, flush=True))
     except ResultsError as error:
         raise SystemExit(f"Error: {error}") from None
-    the_study.sheets(studio, out, size, reported)
+    the_study.sheets(studio, out, asked.size, reported)
 
 
 @app.command()

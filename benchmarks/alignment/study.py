@@ -54,8 +54,19 @@ class Size:
     reporting: Counts
 
 
-FULL = Size(Counts(512, 0, 256, 256), Counts(1024, 512, 512, 512))
-SMALL = Size(Counts(4, 0, 2, 2), Counts(4, 2, 2, 2))
+@dataclass(frozen=True)
+class Scope:
+    """A study: how large it is, and which configurations it asks about, given the model's layers' pixels."""
+
+    size: Size
+    methods: Callable[[Sequence[int]], list[Method]]
+
+
+SCOPES = {
+    "full": Scope(Size(Counts(512, 0, 256, 256), Counts(1024, 512, 512, 512)), sweep.sweep),
+    "brief": Scope(Size(Counts(96, 0, 0, 32), Counts(512, 0, 128, 128)), sweep.brief),
+    "tiny": Scope(Size(Counts(4, 0, 2, 2), Counts(4, 2, 2, 2)), sweep.sweep),
+}
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ def parts(size: Size) -> dict[str, list[Item]]:
 def study(
     studio: Studio,
     folder: Path,
-    size: Size,
+    scope: Scope,
     described: dict[str, Any],
     limits: Limits,
     tell: Callable[[str], None] = print,
@@ -93,9 +104,10 @@ def study(
     Returns:
         The methods that were meant for the reporting half, in the order in which they are run.
     """
+    size = scope.size
     everything = parts(size)
     store = Store(folder, {**described, "sampling": asdict(studio.sampling), "size": asdict(size)})
-    methods = sweep.sweep(_pixels(studio))
+    methods = scope.methods(_pixels(studio))
 
     def work(which: Sequence[Method], part: str, deadline: float | None) -> bool:
         todo = tasks(which, part, everything[part], studio.sampling.batch)

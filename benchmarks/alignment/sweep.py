@@ -38,6 +38,27 @@ def sweep(pixels: Sequence[int] = (256, 64, 16)) -> list[Method]:
     return methods
 
 
+def brief(pixels: Sequence[int] = (256, 64, 16)) -> list[Method]:
+    """Those of `sweep` that stand for every family, for a machine on which all of them would take days."""
+    methods = [plain(), PUBLISHED, bcu(0.01), bcu(0.02), bcu(0.005), bcu(0.04), bcu(0.02, 0.02)]
+    methods += [bcu(-0.01, family="negative"), *_controls()[:2]]
+    methods += [bent(f"{share:g} of each token", "per token", 1.0, 0.0, PerToken(share)) for share in (0.02, 0.05)]
+    methods.append(bent("0.05 of the context", "per context", 1.0, 0.0, PerContext(0.05)))
+    methods.append(bent("0.1 nats lower", "descent", 1.0, 1.0, Descent(0.1)))
+    methods.append(bent("line 0.03", "line search", 1.0, 1.0, LineSearch(0.03)))
+    methods.append(bent("2 steps", "several steps", 0.01, 0.0, Several(2)))
+    methods.append(bent("prior x 0", "temperature", 0.01, 0.1, Temperature(0.0)))
+    methods += [bcu(0.02, family="window", until=0.5), bcu(0.02, family="window", start=0.2)]
+    for count in pixels:
+        side = round(count**0.5)
+        methods.append(bent(f"only {side} x {side}", "layers", 0.02, 0.0, OnlyPixels(count)))
+    methods += [boosted(0.01, 0.02, 2.5), boosted(0.01, 0.0, 5.0)]
+    methods.append(bcu(0.01, 0.02, family="paper's prior", prior="paper"))
+    methods.append(bent("conditional rows", "conditional rows", 0.02, 0.0, OnlyRows(True)))
+    methods.append(bent("unconditional rows", "unconditional rows", 0.02, 0.0, OnlyRows(False)))
+    return methods
+
+
 def fixed() -> list[Method]:
     """What is reported whatever the tuning says: the plain model, the published settings and the controls."""
     return [plain(), PUBLISHED, bcu(0.01), bcu(0.02), bcu(-0.01, family="negative"), *_controls()[:2]]

@@ -19,7 +19,7 @@ from benchmarks.alignment.runner import run, shard_of, tasks
 from benchmarks.alignment.scoring import Judge, Metric
 from benchmarks.alignment.sheet import draw_sheet, largest
 from benchmarks.alignment.studio import Sampling, Studio
-from benchmarks.alignment.study import FULL, Counts, Limits, Size, parts, study
+from benchmarks.alignment.study import SCOPES, Counts, Limits, Scope, Size, parts, study
 
 ITEMS = items(COLOURED, shapes_prompts(COLOURED), 3) + items(ONE, shapes_prompts(ONE), 2)
 BINDING = Judge.metrics[:1]
@@ -39,6 +39,8 @@ def test_methods_of_the_sweep_have_names_of_their_own() -> None:
     assert len({m.name for m in methods}) == len(methods) >= 100
     assert {m.name for m in sweep.fixed()} <= {m.name for m in methods}
     assert methods[0] == plain() and methods[1].name == "0.01/0.02"
+    assert {m.family for m in sweep.brief()} == {m.family for m in methods} - {"clipped"}
+    assert {m.name for m in sweep.fixed()} <= {m.name for m in sweep.brief()} <= {m.name for m in methods}
 
 
 def test_the_rule_takes_the_best_that_does_not_cost_single_objects() -> None:
@@ -54,7 +56,7 @@ def test_the_rule_takes_the_best_that_does_not_cost_single_objects() -> None:
 
 
 def test_halves_of_the_full_study_share_no_prompt_and_no_seed() -> None:
-    tuning, reporting = parts(FULL).values()
+    tuning, reporting = parts(SCOPES["full"].size).values()
     assert not {i.prompt.text for i in tuning} & {i.prompt.text for i in reporting}
     assert not {i.seed for i in tuning} & {i.seed for i in reporting}
     counts = Counter(i.group for i in reporting)
@@ -157,12 +159,11 @@ def test_sheet_is_written_whole_or_not_at_all(studio: Studio, tmp_path: Path) ->
     assert Image.open(tmp_path / "sheet.png").convert("RGB").getextrema() != ((255, 255),) * 3
 
 
-def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path) -> None:
     few = [plain(), *(m for m in sweep.sweep() if m.family in ("paper's prior", "descent")), *sweep.fixed()[1:]]
-    monkeypatch.setattr(sweep, "sweep", lambda pixels: few)
-    size = Size(Counts(2, 0, 0, 1), Counts(2, 0, 0, 1))
+    scope = Scope(Size(Counts(2, 0, 0, 1), Counts(2, 0, 0, 1)), lambda pixels: few)
     told: list[str] = []
-    reported = study(studio, tmp_path, size, {"model": "x"}, Limits(), told.append)
+    reported = study(studio, tmp_path, scope, {"model": "x"}, Limits(), told.append)
     names = [method.name for method in reported]
     assert names[:2] == ["plain", "0.01/0.02"] and set(m.name for m in sweep.fixed()) <= set(names)
     assert sum(m.family == "descent" for m in reported) == 1 and sum(m.family == "paper's prior" for m in reported) == 1
@@ -172,5 +173,5 @@ def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path, monkey
     assert "report complete" in told
     # Going on adds nothing, and the choice stands.
     told.clear()
-    assert study(studio, tmp_path, size, {"model": "x"}, Limits(), told.append) == reported
+    assert study(studio, tmp_path, scope, {"model": "x"}, Limits(), told.append) == reported
     assert told == ["sweep complete", "report complete"]
