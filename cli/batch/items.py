@@ -149,11 +149,15 @@ class _Maker:
         text = job.caption if isinstance(job, EditPhoto) else job.prompt
         field = "caption" if isinstance(job, EditPhoto) else "prompt"
 
-        def options(place: Place) -> tuple[Any, bool | None]:
-            return photo_options.asked_plan(job.preset, job.bcu, job.edit, job.boost)
-
-        named = next((each for each in ("edit", "boost", "bcu", "preset") if each in self._cell.places), field)
-        plan, drift = self._checked(named, options)
+        given: dict[str, Any] = {"preset": job.preset, "bcu": job.bcu, "edits": job.edit, "boosts": job.boost}
+        nothing: dict[str, Any] = {"preset": None, "bcu": None, "edits": (), "boosts": ()}
+        named = field
+        # Each alone first, so that the one that is wrong is named.
+        for option, value in given.items():
+            if value != nothing[option]:
+                named = option.removesuffix("s")
+                self._checked(named, lambda place, alone={option: value}: photo_options.asked_plan(**nothing | alone))
+        plan, drift = self._checked(named, lambda place: photo_options.asked_plan(**given))
         wanted: Wanted = self._checked(field, lambda place: photo_options.wanted(text, plan, None))
         if isinstance(job, EditPhoto) and job.reconstruct == wanted.plan.active:
             what = "reconstruct gives the photograph back" if job.reconstruct else "there is nothing to change"

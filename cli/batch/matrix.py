@@ -6,12 +6,14 @@ import itertools
 import math
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cli.batch.schema import FIELDS, unknown
 from cli.batch.source import Document, JobsError, Place, Sourced, read, text_of
+from cli.errors import UserError
 
 MOST = 10**6  # pictures of one run
 _KEYS = frozenset({"include", "defaults", "jobs"})
@@ -69,7 +71,8 @@ def _file(file: Path, around: tuple[Path, ...]) -> tuple[dict[str, Sourced], tup
         other = file.parent / name
         if other.resolve() in around:
             raise JobsError(document.place(("include", number)), f"{name} includes itself")
-        theirs, included = _file(other, around)
+        with _headed(document.place(("include", number))):
+            theirs, included = _file(other, around)
         defaults |= theirs
         jobs += included
     defaults = _over(defaults, _fields(document, ("defaults",)))
@@ -78,6 +81,17 @@ def _file(file: Path, around: tuple[Path, ...]) -> tuple[dict[str, Sourced], tup
         raise JobsError(document.place(("jobs",)), "jobs should be a list")
     jobs += [_raw(document, number, defaults) for number in range(len(listed))]
     return defaults, tuple(jobs)
+
+
+@contextmanager
+def _headed(place: Place) -> Iterator[None]:
+    """A complaint about a whole file is headed by the line that names the file."""
+    try:
+        yield
+    except JobsError:
+        raise
+    except UserError as error:
+        raise JobsError(place, str(error)) from None
 
 
 def _included(document: Document) -> list[str]:
@@ -149,7 +163,8 @@ def _values(document: Document, where: tuple[str | int, ...], values: Any) -> tu
         return tuple(Sourced(value, document.place((*where, i))) for i, value in enumerate(values))
     if isinstance(values, dict) and set(values) == {"file"} and isinstance(values["file"], str):
         file = document.file.parent / values["file"]
-        lines = enumerate(text_of(file).splitlines(), start=1)
+        with _headed(place):
+            lines = enumerate(text_of(file).splitlines(), start=1)
         return tuple(Sourced(line.strip(), Place(file, number)) for number, line in lines if line.strip())
     if isinstance(values, dict) and "count" in values and set(values) <= _RANGE:
         return _range(place, values)

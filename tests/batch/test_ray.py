@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,24 @@ psutil = pytest.importorskip("psutil", reason="psutil is not installed")
 
 JOBS = ({"prompt": "a cat <bcu:1:1>", "count": 6}, {"prompt": "a dog", "count": 6, "negative": "blurry"})
 HURRY = 120.0  # seconds until the killing gives up
+LIMIT = 300  # seconds that a test may take
+
+
+@pytest.fixture(autouse=True)
+def in_time() -> Iterator[None]:
+    """A test that hangs fails instead, and no Ray outlives its test."""
+
+    def give_up(number: int, frame: object) -> None:
+        raise TimeoutError(f"not done after {LIMIT} s")
+
+    before = signal.signal(signal.SIGALRM, give_up)
+    signal.alarm(LIMIT)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+        ray.shutdown()
 
 
 def hands() -> list[int]:
