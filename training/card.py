@@ -122,7 +122,7 @@ def _readme(facts: dict[str, Any]) -> str:
     lines += [
         "",
         "## What it can and cannot do",
-        f"N = {evaluation['pictures']} per set of prompts, {evaluation['steps']} {evaluation['sampler']} steps, seed "
+        f"N = {evaluation['pictures']} for unseen captions, a quarter for the others; {evaluation['steps']} {evaluation['sampler']} steps, seed "
         f"{evaluation['seed']}, float32 from the",
         "float16 files. The prompts on styles and backgrounds may have been seen in training, the others not.",
         "",
@@ -177,7 +177,8 @@ def _making(facts: dict[str, Any]) -> list[str]:
         f"- UNet and text encoder together: {runs['denoiser']['steps']} steps of {recipe['denoiser_batch']} "
         f"({seen:.2f} million pictures), peak learning rate {recipe['denoiser_rate']:g}, "
         f"{runs['denoiser']['minutes']:.1f} min.",
-        "- AdamW, warm-up, then constant, then linearly to 0 over the last 30 %; min-SNR-5 weights, moving average, a "
+        "- AdamW, warm-up, then constant, then linearly to 0 over the last 30 %; min-SNR-5 weights, "
+        "coarse errors counted once more under much noise, moving average, a "
         f"tenth of the captions left out, noise offset {NOISE_OFFSET:g}; seed {recipe['seed']}.",
         f"- On {times['device']}, torch {times['torch']}.",
         "",

@@ -58,14 +58,14 @@ def train(
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
     minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
-    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 3200 on the CPU.")] = None,
-    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 3400 on the CPU.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 4000 on the CPU.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 7000 on the CPU.")] = None,
     batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
-    pictures: Annotated[int | None, typer.Option(help="Per prompt set when judging; 256 on cuda, 64 on CPU.")] = None,
+    pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.card,
@@ -80,8 +80,8 @@ def train(
     torch.backends.cudnn.benchmark = True
     try:
         recipe = Recipe(
-            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 3200),
-            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 3400),
+            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 4000),
+            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 7000),
             seed=seed,
             vae_batch=batch_vae or (256 if cuda and not quick else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
@@ -93,8 +93,8 @@ def train(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     shop = open_workshop(out, chosen, recipe, compile_unet, checkpoint_seconds)
-    number = pictures or (8 if quick else 256 if cuda else 64)
-    batch = 256 if cuda else 16
+    number = pictures or (8 if quick else 256)
+    batch = 256 if cuda else 32
 
     def reached(stage: Stage) -> bool:
         return ORDER.index(until) >= ORDER.index(stage)
@@ -111,7 +111,7 @@ def train(
     if not reached(Stage.export):
         return
     began = time.perf_counter()
-    comparison = compare_snapshots(shop, vae, tokenizer, number, batch)
+    comparison = compare_snapshots(shop, vae, tokenizer, -(-number // 4), batch)
     export(shop, vae, tokenizer, comparison["chosen"])
     note_time(shop, "comparison", time.perf_counter() - began)
     if not reached(Stage.card):

@@ -6,7 +6,6 @@ showed. Every figure has its Wilson 95 % interval.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
@@ -14,6 +13,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 
+from benchmarks.alignment.statistics import wilson
 from benchmarks.judge import Reading, Verdict, Wanted, judge, read
 from training.captions import Captions, describe, write_captions
 from training.render import render
@@ -32,6 +32,8 @@ from training.scenes import (
 )
 
 STEPS = 25
+# The main sets are this many times as large as the others.
+OTHERS = 4
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,12 @@ class Rate:
         return f"{100 * self.rate:.1f} % [{100 * self.low:.1f}, {100 * self.high:.1f}]"
 
 
-def wilson(hits: int, n: int) -> Rate:
-    """The Wilson score interval at 95 %."""
+def rate(hits: int, n: int) -> Rate:
+    """`hits` of `n` with Wilson's interval; of no trials at all nothing is known."""
     if n == 0:
         return Rate(0.0, 0.0, 1.0, 0)
-    z = 1.959964
-    share = hits / n
-    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Rate(round(share, 4), round(max(0.0, middle - half), 4), round(min(1.0, middle + half), 4), n)
+    found = wilson(hits, n)
+    return Rate(round(found.value, 4), round(found.low, 4), round(found.high, 4), n)
 
 
 def unseen_captions(count: int, n: int, seed: int, background: bool | None = None) -> list[Asked]:
@@ -194,7 +193,7 @@ def rates(asked: Sequence[Asked], readings: Sequence[Reading]) -> dict[str, Rate
 
     def share(test: Callable[[Asked, Reading, Verdict], bool | None]) -> Rate:
         answers = [test(a, r, v) for a, r, v in zip(asked, readings, verdicts, strict=True)]
-        return wilson(sum(a is True for a in answers), sum(a is not None for a in answers))
+        return rate(sum(a is True for a in answers), sum(a is not None for a in answers))
 
     result = {
         "colours": share(lambda a, r, v: v.colours),
@@ -227,15 +226,16 @@ def _stands(asked: Asked, reading: Reading) -> bool:
 
 
 def prompt_sets(n: int, seed: int) -> dict[str, list[Asked]]:
-    """All the prompt sets, `n` prompts each."""
+    """All the prompt sets: `n` prompts of the main two, unseen captions of one and of two objects, of others fewer."""
+    few = -(-n // OTHERS)
     return {
         "one object, unseen captions": unseen_captions(1, n, seed),
-        "one object, held-out pairs": held_out_pairs(n),
+        "one object, held-out pairs": held_out_pairs(few),
         "two objects, unseen captions": unseen_captions(2, n, seed + 1, background=False),
-        "two objects, held-out combinations": held_out_pairings(n, seed + 2),
-        "styles": styled(n, seed + 3),
-        "backgrounds": on_backgrounds(n, seed + 4),
-        "relations": related(n, seed + 5),
+        "two objects, held-out combinations": held_out_pairings(few, seed + 2),
+        "styles": styled(few, seed + 3),
+        "backgrounds": on_backgrounds(few, seed + 4),
+        "relations": related(few, seed + 5),
     }
 
 
@@ -261,12 +261,10 @@ def judge_accuracy(n: int, seed: int, vae: AutoencoderKL | None = None) -> dict[
             )
             for r, t in zip(readings, truths, strict=True)
         ]
-        result[f"{name}: exact"] = wilson(sum(exact), n)
-        result[f"{name}: colour, shape and style per object"] = wilson(sum(styles), n * count)
-        result[f"{name}: tone"] = wilson(sum(r.tone == t.tone for r, t in zip(readings, truths, strict=True)), n)
-        result[f"{name}: pattern"] = wilson(
-            sum(r.pattern == t.pattern for r, t in zip(readings, truths, strict=True)), n
-        )
+        result[f"{name}: exact"] = rate(sum(exact), n)
+        result[f"{name}: colour, shape and style per object"] = rate(sum(styles), n * count)
+        result[f"{name}: tone"] = rate(sum(r.tone == t.tone for r, t in zip(readings, truths, strict=True)), n)
+        result[f"{name}: pattern"] = rate(sum(r.pattern == t.pattern for r, t in zip(readings, truths, strict=True)), n)
     return result
 
 

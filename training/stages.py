@@ -21,7 +21,7 @@ from training.tokenizer import build_tokenizer, save_tokenizer
 from training.vae import train_vae
 
 SNAPSHOTS = (0.7, 0.85, 1.0)
-GUIDANCES = (5.0, 7.5)
+GUIDANCES = (5.0,)
 COMPARED_AT = 5.0
 ONE, TWO = "one object, unseen captions", "two objects, unseen captions"
 

@@ -13,7 +13,7 @@ from transformers import CLIPTextModel
 
 from training.compvis import TEXT, UNET, compvis_config, export_compvis, to_compvis
 from training.denoiser import NOISE_OFFSET, Denoiser, train_denoiser
-from training.evaluate import unseen_captions, wilson
+from training.evaluate import rate, unseen_captions
 from training.loop import Budget, LoopSettings, learning_rate
 from training.networks import FULL, TINY, make_text_encoder, make_unet, make_vae
 from training.scenes import sample_scenes
@@ -163,7 +163,7 @@ def test_unseen_captions_ask_for_what_they_say() -> None:
         assert f"{asked.tone} " in asked.prompt
 
 
-def test_wilson_interval() -> None:
-    rate = wilson(9, 10)
-    assert (rate.low, rate.high) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
-    assert wilson(0, 0).n == 0
+def test_rates_carry_wilson_intervals() -> None:
+    found = rate(9, 10)
+    assert (found.low, found.high) == (pytest.approx(0.596, abs=1e-3), pytest.approx(0.982, abs=1e-3))
+    assert rate(0, 0).n == 0
