@@ -122,8 +122,8 @@ def _readme(facts: dict[str, Any]) -> str:
     lines += [
         "",
         "## What it can and cannot do",
-        f"N = {evaluation['pictures']} for unseen captions, a quarter for the others; {evaluation['steps']} {evaluation['sampler']} steps, seed "
-        f"{evaluation['seed']}, float32 from the",
+        f"N = {evaluation['pictures']} for unseen captions, a quarter for the others; {evaluation['steps']} "
+        f"{evaluation['sampler']} steps, seed {evaluation['seed']}, float32 from the",
         "float16 files. The prompts on styles and backgrounds may have been seen in training, the others not.",
         "",
     ]
