@@ -23,14 +23,14 @@ from benchmarks import memory
 from benchmarks.architectures import ARCHITECTURES, build, inputs, twin
 from benchmarks.counting import Count, count
 from benchmarks.timing import Ratio, Sample, interleaved, paired
-from benchmarks.ways import WAYS, Evaluation, caller
+from benchmarks.ways import SETTLED, WAYS, Evaluation, caller
 
 STOCK = "stock"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
 SMALLEST_SIZE = 8
-PEAK_EVALUATIONS = 2
-"""The first evaluation of a pass makes what the second one keeps: the peak is that of both."""
+PEAK_EVALUATIONS = SETTLED + 1
+"""The first evaluations of a pass make what the later ones keep: the peak is that of all."""
 
 
 class SettingError(ValueError):
@@ -182,7 +182,7 @@ def measure(setting: Setting, progress: Callable[[str], None] = lambda sentence:
             progress(f"{name}: warm-up, counts, memory")
             eager = twin(unet)
             with WAYS[name].prepare(eager, given, caller(eager, None)) as evaluation:
-                evaluation.run()
+                _settle(evaluation)
                 counts.append(count(evaluation.run))
             model = twin(unet)
             call = caller(model, setting.compiled)
@@ -207,16 +207,21 @@ def measure(setting: Setting, progress: Callable[[str], None] = lambda sentence:
 def _warm(evaluation: Evaluation, compiled: str | None) -> Compiled | None:
     """The first evaluations of a pass, and of another one."""
     if compiled is None:
-        evaluation.run()
+        _settle(evaluation)
         return None
     counters = torch._dynamo.utils.counters
     counters["graph_break"].clear()
     before = _graphs()
     for _ in range(2):
         evaluation.renew()
-        for _ in range(3):
-            evaluation.run()
+        _settle(evaluation)
+        evaluation.run()
     return Compiled(_graphs() - before, tuple(reason.splitlines()[0] for reason in counters["graph_break"]), 0)
+
+
+def _settle(evaluation: Evaluation) -> None:
+    for _ in range(SETTLED):
+        evaluation.run()
 
 
 def _graphs() -> int:

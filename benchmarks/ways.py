@@ -25,7 +25,11 @@ from lib_ebca.plan import ContextUpdate, Edit, Plan
 STEPS, NOW = 50, 25
 """The evaluation that is measured lies in the middle of a pass of so many steps."""
 
+SETTLED = 2
+"""Evaluations until all is made that a pass keeps."""
+
 _EDITS = tuple(Edit(f"edit {number}", strength) for number, strength in enumerate((0.75, -0.65, 0.5, -0.4), start=1))
+_MOVING = (Edit("edit", 0.75, attn=6e-4, norm=6e-4),)
 _BCU = ContextUpdate()
 
 
@@ -147,7 +151,8 @@ WAYS: Mapping[str, Way] = {
     "bcu+4": Way("BCU and 4 edits", _cascaded(Plan(_BCU, _EDITS))),
     "edit": Way("1 edit", _cascaded(Plan(edits=_EDITS[:1]))),
     "2 edits": Way("2 edits", _cascaded(Plan(edits=_EDITS[:2]))),
-    "moving edit": Way("1 edit with BCU on it", _cascaded(Plan(edits=(Edit("edit", 0.75, attn=6e-4, norm=6e-4),)))),
+    "moving edit": Way("1 edit with BCU on it", _cascaded(Plan(edits=_MOVING))),
+    "bcu+moving": Way("BCU and 1 edit with BCU on it", _cascaded(Plan(_BCU, _MOVING))),
     "pag": Way("diffusers' perturbed-attention guidance, mid block", _perturbed, peer=True),
     "published": Way("the published formulas, unoptimised: BCU", _published(0), peer=True),
     "published+2": Way("the published formulas, unoptimised: BCU and 2 edits", _published(2), peer=True),

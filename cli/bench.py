@@ -42,8 +42,8 @@ def overhead(
         str | None,
         typer.Option(
             metavar="NAME,...",
-            help="stock, off, idle, bcu, bcu+1, bcu+2, bcu+4, edit, 2 edits, moving edit, and the peers pag, "
-            "published, published+2; 'all' for all.  [default: all but the peers]",
+            help="stock, off, idle, bcu, bcu+1, bcu+2, bcu+4, edit, 2 edits, moving edit, bcu+moving, and the "
+            "peers pag, published, published+2; 'all' for all.  [default: all but the peers]",
             show_default=False,
         ),
     ] = None,

@@ -28,12 +28,23 @@ class UnknownSizeError(ValueError):
     """A layer's pixels are not those of a halved latent, so that a mask cannot be laid over them."""
 
 
+KeysValues = dict[int, tuple[Tensor, Tensor]]
+"""By layer: the keys of contexts that are the same at every evaluation, and their values times their rows' shares."""
+
+
 @dataclass
 class Stream:
-    """Editorial contexts on their way through the layers of one evaluation: (R, T, D), in float32 at least."""
+    """Editorial contexts on their way through the layers of one evaluation.
+
+    Attributes:
+        context: (R, T, D), in float32 at least.
+        group: whose they are.
+        kept: what earlier evaluations made of them; None if they move.
+    """
 
     context: Tensor
     group: Group
+    kept: KeysValues | None
 
 
 @dataclass
@@ -45,6 +56,7 @@ class Evaluation:
         main: (B, T, D), in float32 at least.
         streams: the editorial contexts that act now.
         size: height and width of the latent.
+        kept: what earlier evaluations made of the main context; None if it moves.
         layer: number of the layer entered last.
     """
 
@@ -52,6 +64,7 @@ class Evaluation:
     main: Tensor
     streams: list[Stream]
     size: tuple[int, int]
+    kept: KeysValues | None
     layer: int = -1
 
     @property
@@ -90,11 +103,13 @@ class Cascade:
         self.recorder = recorder
         self.evaluation: Evaluation | None = None
         self.number = -1
-        self.keys_values: dict[tuple[int, tuple[Member, ...]], tuple[Tensor, Tensor]] = {}
         self.adjoints: dict[int, Adjoint] = {}
         self._rows = Rows((), ())
         self._size = (0, 0)
         self._given: Tensor | None = None
+        self._strengths: tuple[tuple[float, ...], ...] = ()
+        self._kept: dict[tuple[Member, ...], KeysValues] = {}
+        self._kept_main: KeysValues = {}
         self._moments: dict[tuple[tuple[Values, ...], Rows, int], Moment] = {}
         self._masks: dict[tuple[object, ...], Tensor] = {}
         self._drifted: dict[Member, Tensor] = {}
@@ -164,16 +179,31 @@ class Cascade:
         if key not in self._moments:
             self._moments[key] = moment(self.pictures, values, self._rows, given, self.drift)
         now = self._moments[key]
-        if given is not self._given:
-            # What was made of the host's unconditional embedding may be outdated; the edits are the cascade's own.
-            self.keys_values = {
-                kept: pair
-                for kept, pair in self.keys_values.items()
-                if all(member.edit is not None for member in kept[1])
-            }
-            self._given = given
+        kept_main = self._keep(given, tuple(each.strengths for each in values))
         main = given if given.dtype == torch.float64 else given.float()
-        return Evaluation(now, main, [Stream(self._contexts(group, main), group) for group in now.groups], self._size)
+        streams = [Stream(self._contexts(group, main), group, self._kept_of(group)) for group in now.groups]
+        return Evaluation(now, main, streams, self._size, None if now.update is not None else kept_main)
+
+    def _keep(self, given: Tensor, strengths: tuple[tuple[float, ...], ...]) -> KeysValues | None:
+        """Forget what is outdated, and say where the main context's keys and values are kept.
+
+        A host that hands over another tensor each time would never read them again: they are kept from the second
+        evaluation with the same one on.
+        """
+        if strengths != self._strengths:
+            # The values hold the shares.
+            self._kept, self._kept_main, self._strengths = {}, {}, strengths
+        if given is self._given:
+            return self._kept_main
+        # The edits are the cascade's own; the unconditional embedding and the prompt are the host's.
+        self._kept = {
+            members: kept for members, kept in self._kept.items() if all(member.edit is not None for member in members)
+        }
+        self._kept_main, self._given = {}, given
+        return None
+
+    def _kept_of(self, group: Group) -> KeysValues | None:
+        return None if group.update is not None or self.drift else self._kept.setdefault(group.members, {})
 
     def _contexts(self, group: Group, main: Tensor) -> Tensor:
         return torch.stack([self._context(member, main) for member in group.members])

@@ -90,20 +90,22 @@ def picture_pull(query: Tensor, key: Tensor, scale: float | None = None, pixel_w
     return merge_heads(F.scaled_dot_product_attention(key, query, pulled, scale=scale))
 
 
-def prior_weights(key: Tensor, prior_scale: float | Tensor = 1.0) -> Tensor:
+def prior_weights(key: Tensor, prior_scale: float | Tensor | None = None) -> Tensor:
     """Share of each token in the prior's pull back to zero (Theorem 1, second term).
 
     Computed in float32 at least: |k|^2 over all heads can pass the largest float16.
 
     Args:
         key: (B, T, C), the heads merged.
-        prior_scale: a value of :data:`PRIOR_SCALE`, or one per row, (B, 1).
+        prior_scale: a value of :data:`PRIOR_SCALE`, or one per row, (B, 1); None is the published 1.
 
     Returns:
         (B, T), summing to one over the tokens, float32 or float64.
     """
-    wide = key if key.dtype == torch.float64 else key.float()
-    return torch.softmax(wide.square().sum(-1) * prior_scale, dim=-1)
+    wide = torch.promote_types(key.dtype, torch.float32)
+    # One kernel, widening included; a square and a sum would store (B, T, C) in between.
+    norms = torch.linalg.vector_norm(key, dim=-1, dtype=wide).square()
+    return torch.softmax(norms if prior_scale is None else norms * prior_scale, dim=-1)
 
 
 def key_step(
@@ -131,8 +133,8 @@ def key_step(
     if weights is None or gamma_norm is None:
         assert attracted is not None
         return attracted
-    retreat = gamma_norm * weights.unsqueeze(-1) * key
-    return -retreat if attracted is None else attracted - retreat
+    shares = gamma_norm * weights.unsqueeze(-1)
+    return -shares * key if attracted is None else torch.addcmul(attracted, shares, key, value=-1)
 
 
 def composition_weights(strengths: Sequence[float]) -> tuple[float, tuple[float, ...]]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib_ebca.adjoint import adjoint
-from lib_ebca.cascade import Cascade, Evaluation, UnknownSizeError, layer_size
+from lib_ebca.cascade import Cascade, Evaluation, KeysValues, Stream, UnknownSizeError, layer_size
 from lib_ebca.energy import key_step, merge_heads, picture_pull, prior_weights, split_heads
-from lib_ebca.moment import Group, Update
+from lib_ebca.moment import Group, Update, Where
 
 
 @dataclass(frozen=True)
@@ -82,15 +81,61 @@ def _fused(
     layer: Projections, cascade: Cascade, evaluation: Evaluation, hidden_states: Tensor, given: Tensor
 ) -> Tensor:
     """The queries are made once for the output, every edit and the update."""
-    query = split_heads(layer.to_q(hidden_states), layer.heads)
-    context = evaluation.main.to(given.dtype)
-    keys = layer.to_k(context)
-    key, value = split_heads(keys, layer.heads), split_heads(layer.to_v(context), layer.heads)
-    output = merge_heads(F.scaled_dot_product_attention(query, key, value, scale=layer.scale))
-    output = _averaged(layer, cascade, evaluation, query, output)
-    _record(layer, cascade, evaluation, query, key)
+    queries = layer.to_q(hidden_states)
+    query = split_heads(queries, layer.heads)
+    keys, values = _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+    output = _attended(layer, query, keys, values)
+    for stream in evaluation.streams:
+        output = _averaged(layer, cascade, stream, queries, given, output)
+    _record(layer, cascade, evaluation, query, split_heads(keys, layer.heads))
     _update_main(layer, cascade, evaluation, query, keys, given)
     return layer.to_out(output.to(query.dtype))
+
+
+def _keys_values(
+    layer: Projections, context: Tensor, given: Tensor, weight: Tensor | None, kept: KeysValues | None
+) -> tuple[Tensor, Tensor]:
+    """Keys of a context, and values times the rows' shares of the output: fewer numbers than the output has."""
+    if kept is not None and layer.index in kept:
+        return kept[layer.index]
+    context = context.to(given.dtype)
+    keys, values = layer.to_k(context), layer.to_v(context)
+    if weight is not None:
+        values = values * weight.to(values.dtype)
+    # A graph of gradients serves one evaluation.
+    if kept is not None and not keys.requires_grad and not values.requires_grad:
+        kept[layer.index] = keys, values
+    return keys, values
+
+
+def _attended(layer: Projections, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    key, value = split_heads(keys, layer.heads), split_heads(values, layer.heads)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=layer.scale))
+
+
+def _averaged(
+    layer: Projections, cascade: Cascade, stream: Stream, queries: Tensor, given: Tensor, output: Tensor
+) -> Tensor:
+    """CACAO's average (Eq. 12) with the terms of a stream added, and BCU on its contexts if they ask for it."""
+    group = stream.group
+    query = split_heads(queries[group.rows], layer.heads)
+    keys, values = _keys_values(layer, stream.context, given, group.weights, stream.kept)
+    terms = _attended(layer, query, keys, values)
+    for slot in group.slots:
+        output = _added(output, slot.rows, terms[slot.members])
+    if group.update is not None and _moves_edit(layer, cascade, group):
+        stream.context = stream.context + _step(layer, cascade, query, keys, group.update, given)
+    return output
+
+
+def _added(output: Tensor, rows: Where, terms: Tensor) -> Tensor:
+    """``output`` with ``terms`` added to some of its rows, in place unless gradients still need it."""
+    if output.requires_grad or terms.requires_grad:
+        output = output.clone()
+    if isinstance(rows, slice):
+        output[rows].add_(terms)
+        return output
+    return output.index_add_(0, rows, terms)
 
 
 def _wrapped(
@@ -108,47 +153,21 @@ def _wrapped(
         output = output * now.weight.to(output.dtype)
     for stream in evaluation.streams:
         for slot in stream.group.slots:
-            rows = stream.group.rows[slot]
-            context = stream.context.new_zeros(given.shape[0], *stream.context.shape[1:])
-            context = context.index_copy(0, rows, stream.context[slot]).to(given.dtype)
-            share = stream.group.weights[slot].to(output.dtype)
-            output = output.index_add(0, rows, attend(context).index_select(0, rows) * share)
+            context = given.new_zeros(given.shape[0], *stream.context.shape[1:])
+            context[slot.rows] = stream.context[slot.members].to(given.dtype)
+            share = stream.group.weights[slot.members].to(output.dtype)
+            output = _added(output, slot.rows, attend(context)[slot.rows] * share)
     if _moves(layer, cascade, evaluation) or cascade.recorder is not None:
-        query = split_heads(layer.to_q(hidden_states), layer.heads)
+        queries = layer.to_q(hidden_states)
+        query = split_heads(queries, layer.heads)
         keys = layer.to_k(evaluation.main.to(given.dtype))
         _record(layer, cascade, evaluation, query, split_heads(keys, layer.heads))
         for stream in evaluation.streams:
             if stream.group.update is not None and _moves_edit(layer, cascade, stream.group):
-                read = query.index_select(0, stream.group.rows)
-                stream_keys = layer.to_k(stream.context.to(given.dtype))
-                stream.context = stream.context + _step(layer, cascade, read, stream_keys, stream.group.update, given)
+                read = split_heads(queries[stream.group.rows], layer.heads)
+                edit_keys = layer.to_k(stream.context.to(given.dtype))
+                stream.context = stream.context + _step(layer, cascade, read, edit_keys, stream.group.update, given)
         _update_main(layer, cascade, evaluation, query, keys, given)
-    return output
-
-
-def _averaged(layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, output: Tensor) -> Tensor:
-    """CACAO (Eq. 12), and BCU on the editorial contexts that ask for it."""
-    weight = evaluation.moment.weight
-    if weight is not None:
-        output = output * weight.to(output.dtype)
-    for stream in evaluation.streams:
-        group = stream.group
-        read = query.index_select(0, group.rows)
-        kept = (layer.index, group.members) if group.update is None else None
-        if kept is not None and kept in cascade.keys_values:
-            keys, values = cascade.keys_values[kept]
-        else:
-            context = stream.context.to(query.dtype)
-            keys, values = layer.to_k(context), layer.to_v(context)
-            if kept is not None and not cascade.drift:
-                cascade.keys_values[kept] = (keys, values)
-        key, value = split_heads(keys, layer.heads), split_heads(values, layer.heads)
-        added = merge_heads(F.scaled_dot_product_attention(read, key, value, scale=layer.scale))
-        added = added * group.weights.to(added.dtype)
-        for slot in group.slots:
-            output = output.index_add(0, group.rows[slot], added[slot])
-        if group.update is not None and _moves_edit(layer, cascade, group):
-            stream.context = stream.context + _step(layer, cascade, read, keys, group.update, context)
     return output
 
 
@@ -181,7 +200,10 @@ def _step(
     like: Tensor,
     pixel_weight: Tensor | None = None,
 ) -> Tensor:
-    """BCU's step of the context, (R, T, D): the step of the keys, taken back through the matrix that made them."""
+    """BCU's step of the context, (R, T, D): the step of the keys, taken back through the matrix that made them.
+
+    It comes in the keys' type; the context, which it is added to, is in float32 at least.
+    """
     pull = weights = None
     if update.attn is not None:
         pull = picture_pull(query, split_heads(keys, layer.heads), layer.scale, pixel_weight)
@@ -190,7 +212,7 @@ def _step(
     step = key_step(pull, keys, update.attn, update.norm, weights)
     if layer.index not in cascade.adjoints:
         cascade.adjoints[layer.index] = adjoint(layer.to_k, like)
-    return cascade.adjoints[layer.index](step.to(keys.dtype)).to(torch.promote_types(keys.dtype, torch.float32))
+    return cascade.adjoints[layer.index](step.to(keys.dtype))
 
 
 def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, key: Tensor) -> None:

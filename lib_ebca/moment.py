@@ -19,12 +19,12 @@ class Update:
     Attributes:
         attn: (R, T or 1, 1): gamma_attn, times the boosts of the words in the conditional rows. None: no pull.
         norm: (R, 1, 1): gamma_norm. None: no prior.
-        prior_scale: (R, 1): the factor of |k|^2 in the prior.
+        prior_scale: (R, 1): the factor of |k|^2 in the prior. None: 1 for all.
     """
 
     attn: Tensor | None
     norm: Tensor | None
-    prior_scale: Tensor
+    prior_scale: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -36,21 +36,33 @@ class Member:
     edit: int | None
 
 
+Where = slice | Tensor
+"""Rows of a batch: a slice if they follow one another, so that reading them copies nothing, else their numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class Slot:
+    """A stretch of a group's members in which every row of the batch occurs once, so that they can be added at once."""
+
+    members: slice
+    rows: Where
+
+
 @dataclass(frozen=True, eq=False)
 class Group:
     """Editorial contexts of equal length that go through a layer in one call.
 
     Attributes:
         members: whose they are, R of them.
-        rows: (R,) the members' rows in the batch.
-        slots: stretches of members in which every row occurs once, so that they can be added to the output at once.
+        rows: the members' rows in the batch.
+        slots: how the members are added to the output.
         weights: (R, 1, 1): each member's share of its row's output.
         update: BCU on these contexts, None if they stay as they are.
     """
 
     members: tuple[Member, ...]
-    rows: Tensor
-    slots: tuple[slice, ...]
+    rows: Where
+    slots: tuple[Slot, ...]
     weights: Tensor
     update: Update | None
 
@@ -105,8 +117,17 @@ class _Layout:
     def update(self, attn: Sequence[float], norm: Sequence[float], priors: Sequence[str]) -> Update | None:
         if not any(attn) and not any(norm):
             return None
-        scale = self.column([PRIOR_SCALE[prior] for prior in priors]).view(-1, 1)
-        return Update(self.column(attn) if any(attn) else None, self.column(norm) if any(norm) else None, scale)
+        scales = [PRIOR_SCALE[prior] for prior in priors]
+        return Update(
+            self.column(attn) if any(attn) else None,
+            self.column(norm) if any(norm) else None,
+            None if set(scales) == {1.0} else self.column(scales).view(-1, 1),
+        )
+
+    def where(self, rows: Sequence[int]) -> Where:
+        if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+            return slice(rows[0], rows[0] + len(rows))
+        return torch.tensor(rows, device=self.given.device)
 
 
 def _main_update(layout: _Layout, pictures: Sequence[Picture], values: Sequence[Values], rows: Rows) -> Update | None:
@@ -124,19 +145,19 @@ def _main_update(layout: _Layout, pictures: Sequence[Picture], values: Sequence[
 
 
 def _members(values: Sequence[Values], rows: Rows, drift: bool) -> list[Member]:
-    """Slot by slot, so that equal edits of different pictures stand together."""
+    """Slot by slot and in the order of the rows, so that the rows of a slot follow one another where they can."""
     members = []
     slots = max((len(v.strengths) for v in values), default=0)
     for slot in range(slots):
         for row, (picture, conditional) in enumerate(zip(rows.picture, rows.conditional, strict=True)):
             now = values[picture]
-            if conditional and slot < len(now.strengths):
+            if not conditional:
+                if slot == 0 and _unconditional_differs(now, drift):
+                    members.append(Member(row, picture, None))
+            elif slot < len(now.strengths):
                 moves = drift and (now.edit_attn[slot] or now.edit_norm[slot])
                 if now.strengths[slot] or moves:
                     members.append(Member(row, picture, slot))
-    for row, (picture, conditional) in enumerate(zip(rows.picture, rows.conditional, strict=True)):
-        if not conditional and _unconditional_differs(values[picture], drift):
-            members.append(Member(row, picture, None))
     return members
 
 
@@ -177,8 +198,8 @@ def _groups(
         groups.append(
             Group(
                 tuple(together),
-                torch.tensor([member.row for member in together], device=layout.given.device),
-                _slots(together),
+                layout.where([member.row for member in together]),
+                _slots(layout, together),
                 layout.column([_share(now, member) for now, member in zip(nows, together, strict=True)]),
                 layout.update([g[0] for g in gammas], [g[1] for g in gammas], [now.prior for now in nows]),
             )
@@ -204,11 +225,12 @@ def _share(now: Values, member: Member) -> float:
     return sum(shares) if member.edit is None else shares[member.edit]
 
 
-def _slots(members: Sequence[Member]) -> tuple[slice, ...]:
-    slots, start, seen = [], 0, set[int]()
+def _slots(layout: _Layout, members: Sequence[Member]) -> tuple[Slot, ...]:
+    starts, seen = [0], set[int]()
     for index, member in enumerate(members):
         if member.row in seen:
-            slots.append(slice(start, index))
-            start, seen = index, set()
+            starts.append(index)
+            seen = set()
         seen.add(member.row)
-    return (*slots, slice(start, len(members)))
+    stretches = (slice(start, stop) for start, stop in zip(starts, [*starts[1:], len(members)], strict=True))
+    return tuple(Slot(stretch, layout.where([m.row for m in members[stretch]])) for stretch in stretches)

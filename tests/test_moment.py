@@ -35,18 +35,21 @@ def test_every_row_gets_its_own_and_the_weights_add_up(
 ) -> None:
     pictures, values, rows = batch
     now = moment(pictures, values, rows, noise(len(rows.picture), 5, TEXT), drift)
-    total = torch.zeros(len(rows.picture), dtype=torch.float64)
+    total, numbers = torch.zeros(len(rows.picture), dtype=torch.float64), torch.arange(len(rows.picture))
     seen: list[Member] = []
     for group in now.groups:
-        assert [slice_.start for slice_ in group.slots] == [0, *(slice_.stop for slice_ in group.slots[:-1])]
-        assert group.slots[-1].stop == len(group.members) == len(group.rows) == len(group.weights)
+        stretches = [slot.members for slot in group.slots]
+        assert [stretch.start for stretch in stretches] == [0, *(stretch.stop for stretch in stretches[:-1])]
+        assert stretches[-1].stop == len(group.members) == len(group.weights)
+        assert numbers[group.rows].tolist() == [member.row for member in group.members]
         for slot in group.slots:
-            assert len(set(group.rows[slot].tolist())) == len(group.rows[slot])
+            own = [member.row for member in group.members[slot.members]]
+            assert numbers[slot.rows].tolist() == own and len(set(own)) == len(own)
         lengths = {
             5 if member.edit is None else len(pictures[member.picture].edits[member.edit]) for member in group.members
         }
         assert len(lengths) == 1
-        total.index_add_(0, group.rows, group.weights[:, 0, 0])
+        total.index_add_(0, numbers[group.rows], group.weights[:, 0, 0])
         seen.extend(group.members)
     assert len(seen) == len(set(seen))
     if now.weight is None:
@@ -69,12 +72,17 @@ def test_rows_of_the_published_two_edits() -> None:
     pictures = [Picture((noise(5, TEXT), noise(5, TEXT)))]
     values = [Values(0, 0, "published", (0.75, -0.65), (6e-4, 5e-4), (6e-4, 3e-4))]
     (group,) = moment(pictures, values, Rows.guided(1), noise(2, 5, TEXT)).groups
-    assert group.members == (Member(1, 0, 0), Member(1, 0, 1), Member(0, 0, None))
-    assert group.weights.flatten().tolist() == pytest.approx([0.75 / 1.1, -0.65 / 1.1, 0.1 / 1.1])
+    assert group.members == (Member(0, 0, None), Member(1, 0, 0), Member(1, 0, 1))
+    # Two of them at once without a copy, then the second edit.
+    assert [(slot.members, slot.rows) for slot in group.slots] == [
+        (slice(0, 2), slice(0, 2)),
+        (slice(2, 3), slice(1, 2)),
+    ]
+    assert group.weights.flatten().tolist() == pytest.approx([0.1 / 1.1, 0.75 / 1.1, -0.65 / 1.1])
     assert group.update is not None and group.update.attn is not None and group.update.norm is not None
     # The unconditional copy takes the mean of the edits' steps.
-    assert group.update.attn.flatten().tolist() == pytest.approx([6e-4, 5e-4, 5.5e-4])
-    assert group.update.norm.flatten().tolist() == pytest.approx([6e-4, 3e-4, 4.5e-4])
+    assert group.update.attn.flatten().tolist() == pytest.approx([5.5e-4, 6e-4, 5e-4])
+    assert group.update.norm.flatten().tolist() == pytest.approx([4.5e-4, 6e-4, 3e-4])
 
 
 def test_unconditional_rows_are_left_out_while_all_their_terms_are_equal() -> None:

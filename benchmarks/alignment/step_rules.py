@@ -47,6 +47,12 @@ class Call:
         """beta, the scale of the scores."""
         return self.query.shape[-1] ** -0.5 if self.layer.scale is None else self.layer.scale
 
+    @property
+    def prior_scale(self) -> Tensor:
+        """(R, 1): the factor of |k|^2 in the prior."""
+        given = self.update.prior_scale
+        return self.context.new_ones(self.keys.shape[0], 1) if given is None else given
+
 
 Step = Callable[[Call], Tensor]
 
@@ -229,7 +235,7 @@ class Temperature:
     scale: float
 
     def step(self, inner: Step, call: Call) -> Tensor:
-        scale = torch.full_like(call.update.prior_scale, self.scale)
+        scale = torch.full_like(call.prior_scale, self.scale)
         return inner(replace(call, update=replace(call.update, prior_scale=scale)))
 
 
@@ -261,7 +267,7 @@ def line_gains(call: Call, step: Tensor) -> tuple[Tensor, Tensor]:
     norms, turn, growth = keys.square().sum(-1), 2 * (keys * change).sum(-1), change.square().sum(-1)
 
     def energy(length: float) -> Tensor:
-        factor = call.update.prior_scale
+        factor = call.prior_scale
         prior = (factor * (norms + length * turn + length * length * growth)).logsumexp(-1)
         return prior * 0.5 / factor[:, 0] - torch.add(scores, slopes, alpha=length).logsumexp(-1).sum((1, 2))
 
@@ -272,9 +278,8 @@ def line_gains(call: Call, step: Tensor) -> tuple[Tensor, Tensor]:
 
 def _gradient(call: Call) -> Update:
     """Step sizes that make the product's step minus the gradient of E(K; Q) + E(K): beta and 1 for its two parts."""
-    rows, like = call.keys.shape[0], call.update.prior_scale
-    ones = torch.ones(rows, 1, 1, device=like.device, dtype=like.dtype)
-    return Update(call.scale * ones, ones, like)
+    ones = torch.ones_like(call.prior_scale)[..., None]
+    return Update(call.scale * ones, ones, call.update.prior_scale)
 
 
 def _size(tensor: Tensor, dims: tuple[int, ...] = (2,)) -> Tensor:
