@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import statistics
 import subprocess
@@ -24,7 +25,6 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.timing import paired
 from cli import infotext
 from cli.batch.items import Item
 from cli.batch.manifest import NAME, Line, Manifest
@@ -66,10 +66,12 @@ class Survival:
 
 @dataclass(frozen=True)
 class Way:
-    """Seconds of each round, and of the drawing alone: without starting Python, loading the model and writing files."""
+    """Seconds of one round: on the clock, of CPU time (which tells more where other programs run), and on the clock of
+    the drawing alone, without starting Python, loading the model and writing files."""
 
-    seconds: tuple[float, ...]
-    drawing: tuple[float, ...]
+    clock: float
+    cpu: float
+    drawing: float
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ class Throughput:
     """The same pictures made in several ways. `difference` is the largest between two ways, of 255 levels."""
 
     pictures: int
-    ways: dict[str, Way]
+    ways: dict[str, tuple[Way, ...]]
     difference: int
 
 
@@ -140,20 +142,16 @@ def throughput(items: Sequence[Item], batch_size: int, rounds: int) -> Throughpu
     """Makes the items, which are from text, in each of three ways; each round starts with another way."""
     ways = ("a shell loop of ebca txt2img", "unpacked", f"packed by {batch_size}")
     sizes = (None, 1, batch_size)
-    seconds: list[list[float]] = [[] for _ in ways]
-    drawing: list[list[float]] = [[] for _ in ways]
+    timed: list[list[Way]] = [[] for _ in ways]
     difference = 0
     for turn in range(rounds):
         with tempfile.TemporaryDirectory() as name:
             folders = [Path(name) / str(place) for place in range(len(ways))]
             for place in range(len(ways)):
                 which = (turn + place) % len(ways)
-                whole, alone = _timed(items, folders[which], sizes[which])
-                seconds[which].append(whole)
-                drawing[which].append(alone)
+                timed[which].append(_timed(items, folders[which], sizes[which]))
             difference = max(difference, _difference(items, folders))
-    timed = {way: Way(tuple(seconds[i]), tuple(drawing[i])) for i, way in enumerate(ways)}
-    return Throughput(len(items), timed, difference)
+    return Throughput(len(items), {way: tuple(timed[i]) for i, way in enumerate(ways)}, difference)
 
 
 def _counted(out: Path) -> int:
@@ -172,18 +170,19 @@ def _attempt(out: Path, killed: bool, seconds: float) -> Attempt:
     return Attempt(killed, round(seconds, 1), len(named), unlisted, sum(1 for _ in out.rglob(".*.part")))
 
 
-def _timed(items: Sequence[Item], out: Path, batch_size: int | None) -> tuple[float, float]:
-    """Seconds for the items, and for their drawing alone, in batches or else one process for each."""
+def _timed(items: Sequence[Item], out: Path, batch_size: int | None) -> Way:
+    """What the items took, in batches or else in one process for each."""
     if batch_size is None:
         commands = [_alone(item, out) for item in items]
     else:
         jobs = out.with_suffix(".jsonl")
         jobs.write_text("\n".join(json.dumps(_job(item)) for item in items), encoding="utf-8")
         commands = [[*_EBCA, "batch", str(jobs), "--out", str(out), "--batch-size", str(batch_size), "--json"]]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), os.times()
     printed = [subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout for command in commands]
-    whole = time.perf_counter() - started
-    return whole, sum(json.loads(line)["seconds"] for text in printed for line in text.splitlines())
+    clock, after = time.perf_counter() - started, os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    return Way(clock, cpu, sum(json.loads(line)["seconds"] for text in printed for line in text.splitlines()))
 
 
 def _job(item: Item) -> dict[str, Any]:
@@ -254,17 +253,23 @@ def throughput_command(
     loop, unpacked, _ = timed.ways.values()
     facts = {
         name: {
-            "seconds": [round(each, 2) for each in way.seconds],
-            "pictures_per_second": round(timed.pictures / statistics.median(way.seconds), 3),
-            "drawing_seconds": [round(each, 2) for each in way.drawing],
-            "times_as_fast_as_the_loop": round(paired(loop.seconds, way.seconds).median, 3),
-            "drawing_times_as_fast_as_unpacked": round(paired(unpacked.drawing, way.drawing).median, 3),
+            "rounds": [{what: round(seconds, 2) for what, seconds in asdict(way).items()} for way in ways],
+            "pictures_per_second": round(timed.pictures / statistics.median(way.clock for way in ways), 3),
+            "times_as_fast_as_the_loop": _faster(loop, ways, "clock"),
+            "times_as_fast_as_the_loop_in_cpu_time": _faster(loop, ways, "cpu"),
+            "drawing_times_as_fast_as_unpacked": _faster(unpacked, ways, "drawing"),
         }
-        for name, way in timed.ways.items()
+        for name, ways in timed.ways.items()
     }
     typer.echo(
         json.dumps({"pictures": timed.pictures, "largest_difference": timed.difference, "ways": facts}, indent=2)
     )
+
+
+def _faster(slow: Sequence[Way], fast: Sequence[Way], what: str) -> float:
+    """The median over the rounds of how often one goes into the other."""
+    ratios = [getattr(one, what) / getattr(other, what) for one, other in zip(slow, fast, strict=True)]
+    return round(statistics.median(ratios), 2)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.batch.schema import FIELDS, unknown
+from cli.batch.schema import FIELDS, TASKS, unknown
 from cli.batch.source import Document, JobsError, Place, Sourced, read, text_of
 from cli.errors import UserError
 
@@ -118,6 +118,15 @@ def _fields(document: Document, where: tuple[str | int, ...]) -> dict[str, Sourc
     return fields
 
 
+def _fitting(defaults: Mapping[str, Sourced], own: Mapping[str, Sourced]) -> dict[str, Sourced]:
+    """The defaults without those that only other tasks than the job's have a field for."""
+    task = {**defaults, **own}.get("task")
+    kind = TASKS.get("txt2img" if task is None else str(task.value))
+    if kind is None:
+        return dict(defaults)
+    return {name: value for name, value in defaults.items() if name == "matrix" or name in kind.model_fields}
+
+
 def _over(defaults: Mapping[str, Sourced], own: Mapping[str, Sourced]) -> dict[str, Sourced]:
     """`own` on top of `defaults`; axes are joined, those of the defaults running slowest."""
     merged = {**defaults, **own}
@@ -129,7 +138,7 @@ def _over(defaults: Mapping[str, Sourced], own: Mapping[str, Sourced]) -> dict[s
 def _raw(document: Document, number: int, defaults: Mapping[str, Sourced]) -> RawJob:
     where = ("jobs", number)
     own = _fields(document, where)
-    fields = _over(defaults, own)
+    fields = _over(_fitting(defaults, own), own)
     place = document.place(where)
     matrix = fields.pop("matrix", None)
     axes: dict[str, tuple[Sourced, ...]] = {} if matrix is None else matrix.value

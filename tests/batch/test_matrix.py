@@ -6,13 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.batch import matrix
+from cli.batch import matrix, schema
 from cli.batch.matrix import Cell, RawJob
 from cli.batch.source import Place, Sourced
+from cli.errors import UserError
 
 
 def cells(tmp_path: Path, content: dict[str, Any]) -> list[Cell]:
@@ -109,3 +111,20 @@ def test_every_combination_comes_once(axes: dict[str, list[Any]]) -> None:
         share = len(found) // len(each)
         shown = [dict(cell.axes)[name] for cell in found]
         assert sorted(shown) == sorted(matrix.shown(value) for value in each for _ in range(share))
+
+
+def test_a_default_is_passed_over_by_tasks_without_such_a_field(tmp_path: Path) -> None:
+    found = cells(
+        tmp_path,
+        {
+            "defaults": {"sampler": "Euler", "photo": "a.png", "steps": 4},
+            "jobs": [{"prompt": "a"}, {"task": "edit", "caption": "b"}],
+        },
+    )
+    assert [dict(cell.fields) for cell in found] == [
+        {"sampler": "Euler", "steps": 4, "prompt": "a"},
+        {"photo": "a.png", "steps": 4, "task": "edit", "caption": "b"},
+    ]
+    (cell,) = cells(tmp_path, {"jobs": [{"task": "edit", "caption": "b", "photo": "a.png", "sampler": "Euler"}]})
+    with pytest.raises(UserError, match="edit has no field 'sampler'"):
+        schema.job(cell.fields, cell.places, cell.places["task"])
