@@ -178,7 +178,7 @@ def _making(facts: dict[str, Any]) -> list[str]:
         f"({seen:.2f} million pictures), peak learning rate {recipe['denoiser_rate']:g}, "
         f"{runs['denoiser']['minutes']:.1f} min.",
         "- AdamW, warm-up, then constant, then linearly to 0 over the last 30 %; min-SNR-5 weights, "
-        "coarse errors counted once more under much noise, moving average, a "
+        "moving average, a "
         f"tenth of the captions left out, noise offset {NOISE_OFFSET:g}; seed {recipe['seed']}.",
         f"- On {times['device']}, torch {times['torch']}.",
         "",

@@ -58,8 +58,8 @@ def train(
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
     minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
-    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 4000 on the CPU.")] = None,
-    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 7000 on the CPU.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 3200 on the CPU.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 3400 on the CPU.")] = None,
     batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
@@ -80,8 +80,8 @@ def train(
     torch.backends.cudnn.benchmark = True
     try:
         recipe = Recipe(
-            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 4000),
-            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 7000),
+            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 3200),
+            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 3400),
             seed=seed,
             vae_batch=batch_vae or (256 if cuda and not quick else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),

@@ -8,7 +8,6 @@ from pathlib import Path
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
@@ -23,13 +22,6 @@ from training.vae import fit_analytic_latent
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
 MIN_SNR = 5.0
-# A caption decides the background and the layout while noise still hides both: errors that are smooth, and small next
-# to the rest of the loss. There they are counted once more, averaged over blocks of these sides; the share is relative
-# to the weight at which white errors would count as much as the unaveraged ones. The best prediction stays the same.
-COARSE_SIDES = (4, 16)
-COARSE_SHARE = 1 / 12
-# For the same reason this share of the timesteps is drawn from the noisy end alone.
-NOISY_SHARE, NOISY_FROM = 0.25, 0.6
 # SD's schedule keeps 6.8 % of the picture at its last step. A 16 x 16 latent averages the noise down to 1/16, so the
 # mean of the picture (spread about 0.8) still shows with a signal-to-noise ratio near 1, and a model learns to read
 # the background there instead of in the caption. A common offset of spread 0.1 takes that ratio to about 0.2 and is
@@ -89,9 +81,6 @@ def train_denoiser(
         latents = latent(2 * render(scenes) - 1)
         with torch.autocast(device.type, torch.bfloat16):
             timesteps = torch.randint(len(kept), (batch,), generator=generator, device=device)
-            noisier = torch.rand(batch, generator=generator, device=device) < NOISY_SHARE
-            upper = NOISY_FROM * len(kept) + (1 - NOISY_FROM) * timesteps
-            timesteps = torch.where(noisier, upper.long(), timesteps)
             noise = torch.randn(latents.shape, generator=generator, device=device)
             offset = torch.randn(batch, latents.shape[1], 1, 1, generator=generator, device=device)
             noise = noise + NOISE_OFFSET * offset
@@ -100,18 +89,9 @@ def train_denoiser(
             predicted = model(noisy, timesteps, ids).float()
         snr = kept[timesteps] / (1 - kept[timesteps])
         weight = snr.clamp(max=MIN_SNR) / snr
-        return (weight * _squares(predicted - noise, (1 - kept[timesteps]) ** 4)).mean()
+        return (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
 
     with attention:
         trained = run_loop(model, loss, settings, folder, "denoiser", device)
     assert isinstance(trained, Denoiser)
     return trained
-
-
-def _squares(error: Tensor, hidden: Tensor) -> Tensor:
-    """(B, 4, 16, 16) and how much noise hides (B,), in [0, 1], to (B,): the mean square, and the coarse ones on top."""
-    total = error.square().mean((1, 2, 3))
-    for side in COARSE_SIDES:
-        coarse = functional.avg_pool2d(error, side).square().mean((1, 2, 3))
-        total = total + COARSE_SHARE * side**2 * hidden * coarse
-    return total
