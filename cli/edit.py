@@ -147,6 +147,8 @@ def edit(
     source = photo.read(photograph)
     if before is not None and again is not None:
         photo_options.same_photo(source, before.photo, photograph, again)
+    if caption is not None and not caption.strip():
+        caption = None
     if caption is None and recorded is None:
         caption = captions.caption_of(source.image)
     wanted = photo_options.wanted(caption, plan, recorded)
@@ -168,14 +170,14 @@ def edit(
     request.check_boosts(wanted, loaded.pipe.tokenizer)
     made = Recipe(asked, wanted.prompt, wanted.plan, number)
     image = fitted.down(source.image)
-    latents = _latents(loaded, image, text, made, how, cache, quiet or as_json)
+    latents, unkept = _latents(loaded, image, text, made, how, cache, quiet or as_json)
     with progress.bar("editing", quiet or as_json) as advance:
         drawn = painting.edited(loaded, made, latents, advance)
     found = _reconstruction(loaded, image, drawn.images[0]) if reconstruct else None
     what = Task("edit", source.digest, fit, fitted.cut, inverting=how)
     result = source.worn(fitted.up(drawn.images[0]))
     path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
-    comments = (*photo_options.notes(made_with, loaded, made.prompt), *drawn.run.comments)
+    comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.run.comments)
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
 
 
@@ -204,8 +206,8 @@ def _check_edits(wanted: request.Wanted, reconstruct: bool) -> None:
 
 def _latents(
     loaded: Model, image: Image, caption: str, made: Recipe, how: Inverting, cache: LatentCache | None, quiet: bool
-) -> Tensor:
-    """The photograph's noise: kept from an earlier run, or found now."""
+) -> tuple[Tensor, tuple[str, ...]]:
+    """The photograph's noise, kept from an earlier run or found now, and why it could not be kept, if so."""
     settings = made.settings
     facts = {
         "version": _INVERSION_VERSION,
@@ -226,12 +228,16 @@ def _latents(
     key = key_of(facts)
     kept = None if cache is None else cache.get(key)
     if kept is not None:
-        return kept
+        return kept, ()
     with progress.bar("inverting", quiet) as advance:
         latents = painting.inverted(loaded, image, caption, made, how, advance)
-    if cache is not None:
-        cache.put(key, latents)
-    return latents
+    try:
+        if cache is not None:
+            cache.put(key, latents)
+    except UserError as error:
+        # A full disk is no reason to throw away minutes of work.
+        return latents, (f"{str(error)[0].upper()}{str(error)[1:]}.",)
+    return latents, ()
 
 
 def _reconstruction(loaded: Model, image: Image, result: Image) -> Reconstruction:

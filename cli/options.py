@@ -92,7 +92,8 @@ def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iter
 def _directive(name: str, value: str) -> Plan:
     from lib_ebca.directives import DirectiveError, parse
 
-    written = f"<{name}:{value}>" if value else f"<{name}>"
+    # Only <bcu> stands alone; of the others an empty value is one whose text is missing.
+    written = f"<{name}:{value}>" if value or name != "bcu" else "<bcu>"
     # Strengths have to add up to a sound denominator over all options together, which Plan sees to afterwards:
     # read alone, each option is put beside an edit that no strength outweighs.
     beside = " <edit:x:1e300>" if name == "edit" else ""

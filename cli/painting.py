@@ -178,12 +178,21 @@ def _attention(pipe: Any, recipe: Recipe, mask: Tensor | None) -> AbstractContex
 
 
 def _latent_mask(pipe: Any, mask: Image) -> Tensor:
-    """(h, w), one where the mask is white, at the latents' size: read off as the inpainting pipelines do."""
+    """(h, w), one where the mask is white, at the latents' size: read off as the inpainting pipelines do.
+
+    Raises UserError where none of the white is met.
+    """
     import torch.nn.functional as F
 
     factor = pipe.vae_scale_factor
     white = (tensor_of(mask) >= 0.5).float()
-    return F.interpolate(white, size=(mask.height // factor, mask.width // factor))[0, 0]
+    read = F.interpolate(white, size=(mask.height // factor, mask.width // factor))[0, 0]
+    if not read.any():
+        raise UserError(
+            f"the mask's white is too thin for the model, which works at {mask.width} x {mask.height} and sees one pixel "
+            f"in {factor}: make it wider, or work larger with --width and --height"
+        )
+    return read
 
 
 def _generators(recipes: Sequence[Recipe]) -> list[Any]:

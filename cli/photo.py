@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
 FITS = ("resize", "crop")
 MOST_OBLONG = 8
+HALF_WHITE = 128
 SAME_SIZE = 2.0  # times the model's own area, or the inverse, up to which a photograph keeps its size
 
 
@@ -83,7 +84,7 @@ def read_mask(path: Path, photo: Photo) -> Image:
     """The mask in a file, mode L, white where the photograph is to be painted anew.
 
     Of a picture with transparency the opaque part is the mask, as in the WebUI. Raises UserError where it is of another
-    size than the photograph, or nowhere white.
+    size than the photograph, or nowhere as much as half white, which is where painting begins.
     """
     mask = read(path)
     if mask.image.size != photo.image.size:
@@ -92,8 +93,11 @@ def read_mask(path: Path, photo: Photo) -> Image:
             "they should be of the same size"
         )
     white = mask.alpha or mask.image.convert("L")
-    if white.getextrema()[1] == 0:
+    brightest = white.getextrema()[1]
+    if brightest == 0:
         raise UserError(f"the mask {path} is black all over: white marks what is to be painted anew")
+    if brightest < HALF_WHITE:
+        raise UserError(f"the mask {path} is dark all over, {brightest} of 255 at most: it should hold white")
     return white
 
 
@@ -132,13 +136,25 @@ def pasted(photo: Image, painted: Image, mask: Image, feather: float = 0.0) -> I
 
     Over `feather` pixels inside the white the one goes over into the other. All of one size.
     """
-    from PIL import Image, ImageChops, ImageFilter
+    from PIL import Image
 
-    if feather > 0:
-        # Blurred, a straight edge is half white where it was: twice the rest is a ramp that lies inside alone.
-        soft = mask.filter(ImageFilter.GaussianBlur(feather / 2)).point([max(0, 2 * v - 255) for v in range(256)])
-        mask = ImageChops.darker(mask, soft)
-    return Image.composite(painted, photo, mask)
+    return Image.composite(painted, photo, feathered(mask, feather))
+
+
+def feathered(mask: Image, feather: float) -> Image:
+    """The mask with a ramp of about `feather` pixels inside its white.
+
+    Raises UserError where that leaves less than half white everywhere.
+    """
+    from PIL import ImageChops, ImageFilter
+
+    if feather <= 0:
+        return mask
+    # Blurred, a straight edge is half white where it was: twice the rest is a ramp that lies inside alone.
+    soft = mask.filter(ImageFilter.GaussianBlur(feather / 2)).point([max(0, 2 * v - 255) for v in range(256)])
+    if soft.getextrema()[1] < HALF_WHITE:
+        raise UserError(f"--feather is {feather:g}: that seam leaves (nearly) nothing of the mask; make it smaller")
+    return ImageChops.darker(mask, soft)
 
 
 def psnr(first: Image, second: Image) -> float:

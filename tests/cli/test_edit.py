@@ -97,6 +97,16 @@ def test_no_cache_leaves_nothing(edit: Ebca, photograph: Path, tmp_path: Path) -
     assert not (tmp_path / "cache").exists()
 
 
+def test_a_cache_that_takes_nothing_loses_nothing(
+    edit: Ebca, photograph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    line = line_of(edit(photograph, *DOG, "--json"))
+    assert Path(line["path"]).exists()
+    assert line["comments"][0].startswith("Cannot keep the inversion in ") and "--no-cache" in line["comments"][0]
+
+
 def test_from_repeats_the_picture_with_the_same_photograph_only(edit: Ebca, photograph: Path, tmp_path: Path) -> None:
     options = ("--inversion", "published", "--seed", 5, "--cfg", 4, "--negative", "blurry", "--fit", "crop")
     first = line_of(edit(photograph, *DOG, *options, "--json"))
@@ -161,6 +171,8 @@ def test_a_preset_brings_its_edits_and_drift(edit: Ebca, photograph: Path) -> No
     [
         (("--caption", "a cat"), "there is nothing to change: add --edit"),
         (DOG[2:], "the photograph needs a caption"),
+        (("-c", " ", *DOG[2:]), "the photograph needs a caption"),
+        (("-c", "a cat", "--edit", ""), "--edit '': it lacks"),
         ((*DOG, "--inversion", "best"), "--inversion is 'best': it should be one of fixed-point, published"),
         ((*DOG, "--iterations", 0), "--iterations is 0"),
         ((*DOG, "--kl", -1), "--kl is -1: it should not be negative"),

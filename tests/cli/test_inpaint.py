@@ -99,18 +99,25 @@ def test_from_repeats_it(inpaint: Ebca, photograph: Path, mask: Path, ebca: Ebca
 
 
 def test_bad_masks(inpaint: Ebca, photograph: Path, tmp_path: Path) -> None:
+    speck = Image.new("L", (SIZE, SIZE))
+    speck.putpixel((SIZE // 2 + 1, 3), 255)
     for name, image, words in (
         ("black", Image.new("L", (SIZE, SIZE)), "is black all over"),
+        ("dark", Image.new("L", (SIZE, SIZE), 127), "is dark all over, 127 of 255 at most"),
+        ("speck", speck, "the mask's white is too thin for the model, which works at 32 x 32"),
         ("other", Image.new("L", (SIZE + 1, SIZE), 255), "they should be of the same size"),
     ):
         image.save(tmp_path / f"{name}.png")
         result = inpaint(photograph, tmp_path / f"{name}.png", "a dog")
         assert result.exit_code == 2 and words in result.stderr and len(result.stderr.splitlines()) == 1
+        repainted = inpaint(photograph, tmp_path / f"{name}.png", "a dog", "--repaint")
+        assert repainted.exit_code == 2 and words in repainted.stderr
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--feather", 400), "--feather is 400: that seam leaves (nearly) nothing"),
         (("--jump-count", 3), "--jump-length and --jump-count belong to --repaint"),
         (("--repaint", "--jump-count", 0), "--jump-count is 0"),
         (("--repaint", "--sampler", "Euler"), "--repaint has a sampler of its own"),
