@@ -144,7 +144,7 @@ def inpaint(
     asked = photo_options.completed(asked, fitted, loaded)
     request.check_boosts(wanted, loaded.pipe.tokenizer)
     part, kept = fitted.part(white), fitted.part(source.image)
-    if part.getextrema()[1] < photo.HALF_WHITE:
+    if photo.brightest(part) < photo.HALF_WHITE:
         raise UserError(f"the mask {mask} is black in the part that --fit crop leaves: use --fit resize")
     if paste_back:
         photo.feathered(part, feather)

@@ -189,8 +189,8 @@ def _latent_mask(pipe: Any, mask: Image) -> Tensor:
     read = F.interpolate(white, size=(mask.height // factor, mask.width // factor))[0, 0]
     if not read.any():
         raise UserError(
-            f"the mask's white is too thin for the model, which works at {mask.width} x {mask.height} and sees one pixel "
-            f"in {factor}: make it wider, or work larger with --width and --height"
+            f"the mask's white is too thin for the model, which works at {mask.width} x {mask.height} and sees one "
+            f"pixel in {factor}: make it wider, or work larger with --width and --height"
         )
     return read
 

@@ -93,11 +93,11 @@ def read_mask(path: Path, photo: Photo) -> Image:
             "they should be of the same size"
         )
     white = mask.alpha or mask.image.convert("L")
-    brightest = white.getextrema()[1]
-    if brightest == 0:
+    most = brightest(white)
+    if most == 0:
         raise UserError(f"the mask {path} is black all over: white marks what is to be painted anew")
-    if brightest < HALF_WHITE:
-        raise UserError(f"the mask {path} is dark all over, {brightest} of 255 at most: it should hold white")
+    if most < HALF_WHITE:
+        raise UserError(f"the mask {path} is dark all over, {most} of 255 at most: it should hold white")
     return white
 
 
@@ -152,9 +152,14 @@ def feathered(mask: Image, feather: float) -> Image:
         return mask
     # Blurred, a straight edge is half white where it was: twice the rest is a ramp that lies inside alone.
     soft = mask.filter(ImageFilter.GaussianBlur(feather / 2)).point([max(0, 2 * v - 255) for v in range(256)])
-    if soft.getextrema()[1] < HALF_WHITE:
+    if brightest(soft) < HALF_WHITE:
         raise UserError(f"--feather is {feather:g}: that seam leaves (nearly) nothing of the mask; make it smaller")
     return ImageChops.darker(mask, soft)
+
+
+def brightest(mask: Image) -> int:
+    """The largest value in a picture of mode L."""
+    return max(value for value, count in enumerate(mask.histogram()) if count)
 
 
 def psnr(first: Image, second: Image) -> float:
