@@ -10,7 +10,7 @@ from typing import Any
 from benchmarks.editing.edits import KINDS, Outcome, outcome, pictures, scene_edits
 from benchmarks.editing.methods import METHODS, Batch, Method, Sampling, prepared
 from benchmarks.judge import read
-from training.evaluate import Rate, wilson
+from training.evaluate import Rate, rate
 
 SCENES_SEED = 20_260_501
 """Of the scenes that the table is made of. Strengths are to be tried out on scenes of other seeds."""
@@ -75,7 +75,7 @@ def row(method: str, kind: str, outcomes: Sequence[Outcome], evaluations: int) -
     """The outcomes of one method on one kind, summed up."""
     hits = sum(each.success for each in outcomes)
     kept = round(fmean(each.kept for each in outcomes), 2)
-    return Row(method, kind, wilson(hits, len(outcomes)), kept, evaluations)
+    return Row(method, kind, rate(hits, len(outcomes)), kept, evaluations)
 
 
 def to_dict(rows: Sequence[Row], sampling: Sampling, **about: Any) -> dict[str, Any]:
