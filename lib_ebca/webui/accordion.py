@@ -10,17 +10,18 @@ from modules.ui_components import InputAccordion
 
 from lib_ebca.plan import PRIORS, SCHEDULES
 from lib_ebca.webui import presets, transfer
-from lib_ebca.webui.form import EDITS, FIELDS, PASSES, EditRow, Form
+from lib_ebca.webui.form import EDITS, FIELDS, INVERSIONS, PASSES, ROWS, EditRow, Form
 
 TITLE = "EBCA"
 
 
-def build(elem_id: Callable[[str], str], prompt: Any | None) -> list[Any]:
+def build(elem_id: Callable[[str], str], prompt: Any | None, is_img2img: bool) -> list[Any]:
     """Draw the accordion and connect its buttons.
 
     Args:
         elem_id: makes the id of one of our components.
         prompt: the prompt box that edits are written into and read from; None draws no buttons for it.
+        is_img2img: whether there is a picture to edit.
 
     Returns:
         The components in the order of the form's fields.
@@ -33,16 +34,13 @@ def build(elem_id: Callable[[str], str], prompt: Any | None) -> list[Any]:
         _edits(made, elem_id)
         write, read = _buttons(elem_id) if prompt is not None else (None, None)
         _passes(made, default, elem_id)
+        _photo(made, default, elem_id, is_img2img)
     components = [made[name] for name in FIELDS]
     if write is not None and read is not None:
-        rows = components[-_row_width() * EDITS :]
+        rows = [made[name] for name in ROWS]
         write.click(fn=transfer.written, inputs=[prompt, *rows], outputs=[prompt, *rows], show_progress=False)
         read.click(fn=transfer.read, inputs=[prompt, *rows], outputs=[prompt, *rows], show_progress=False)
     return components
-
-
-def _row_width() -> int:
-    return sum(name.startswith("edit_1_") for name in FIELDS)
 
 
 def _update(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:
@@ -52,7 +50,7 @@ def _update(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) 
             list(presets.PRESETS),
             value=None,
             label="Preset",
-            info="SDXL has 70 cross-attention layers where SD 1 has 16, so its steps are smaller",
+            info="SDXL has 70 cross-attention layers where SD 1 has 16: its steps are smaller in that proportion",
             elem_id=elem_id("preset"),
         )
         preset.do_not_save_to_config = True
@@ -142,6 +140,19 @@ def _passes(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) 
         made["passes"] = gr.Dropdown(list(PASSES), value=default.passes, label="Act in", elem_id=elem_id("passes"))
         made["energies"] = gr.Checkbox(default.energies, label="Record energies", elem_id=elem_id("energies"))
         made["maps"] = gr.Checkbox(default.maps, label="Record attention maps", elem_id=elem_id("maps"))
+
+
+def _photo(made: dict[str, Any], default: Form, elem_id: Callable[[str], str], is_img2img: bool) -> None:
+    with gr.Row(visible=is_img2img):
+        made["photo"] = gr.Checkbox(
+            default.photo,
+            label="Edit this picture",
+            info="invert it under its caption, the prompt, as far as the denoising strength says; samples with DDIM",
+            elem_id=elem_id("photo"),
+        )
+        made["inversion"] = gr.Dropdown(
+            list(INVERSIONS), value=default.inversion, label="Inversion", elem_id=elem_id("inversion")
+        )
 
 
 def _fraction(value: float, label: str, elem_id: str, info: str | None = None) -> Any:

@@ -8,13 +8,18 @@ from typing import Any
 from modules import scripts
 
 from lib_ebca.plan import PRIORS, SCHEDULES
-from lib_ebca.webui.form import EDITS, PASSES, Form
+from lib_ebca.webui.form import EDITS, INVERSIONS, PASSES, Form
 from lib_ebca.webui.presets import PRESETS, applied
 
 PREFIX = "[EBCA] "
 _ATTRIBUTE = "ebca_axes"
 _NUMBERS = {"attn": "Attention gamma", "norm": "Norm gamma", "start": "From", "until": "Until", "ratio": "Ratio"}
-_CHOICES = {"schedule": ("Schedule", SCHEDULES), "prior": ("Prior", PRIORS), "passes": ("Passes", PASSES)}
+_CHOICES = {
+    "schedule": ("Schedule", SCHEDULES),
+    "prior": ("Prior", PRIORS),
+    "passes": ("Passes", PASSES),
+    "inversion": ("Inversion", INVERSIONS),
+}
 _EDIT_NUMBERS = {
     "strength": "strength",
     "start": "from",

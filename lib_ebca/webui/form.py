@@ -11,6 +11,7 @@ from lib_ebca.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boo
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
+INVERSIONS = ("fixed-point", "published")
 Value = bool | float | str
 Owner = TypeVar("Owner", "Form", "EditRow")
 
@@ -60,6 +61,8 @@ class Form:
     energies: bool = False
     maps: bool = False
     edits: tuple[EditRow, ...] = (EditRow(),) * EDITS
+    photo: bool = False
+    inversion: str = INVERSIONS[0]
 
     @property
     def plan(self) -> Plan:
@@ -147,17 +150,21 @@ class Form:
 
 
 def _names() -> tuple[str, ...]:
-    main = tuple(field.name for field in fields(Form) if field.name != "edits")
-    rows = tuple(f"edit_{n}_{field.name}" for n in range(1, EDITS + 1) for field in fields(EditRow))
-    return main + rows
+    names: list[str] = []
+    for field in fields(Form):
+        names += ROWS if field.name == "edits" else [field.name]
+    return tuple(names)
 
+
+ROWS = tuple(f"edit_{n}_{field.name}" for n in range(1, EDITS + 1) for field in fields(EditRow))
+"""The names of the rows' values in their final order."""
 
 FIELDS = _names()
 """The names of the values in their final order."""
 
 _PYTHON = {"from": "start"}
 _ROW = re.compile(r"edit_(?P<number>\d+)_(?P<name>\w+)")
-_CHOICES = {"schedule": SCHEDULES, "prior": PRIORS, "passes": PASSES}
+_CHOICES = {"schedule": SCHEDULES, "prior": PRIORS, "passes": PASSES, "inversion": INVERSIONS}
 
 
 def _get(form: Form, name: str) -> Value:

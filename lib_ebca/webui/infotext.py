@@ -17,12 +17,24 @@ from lib_ebca.webui.intent import intent
 
 PLAN = "EBCA"
 WHERE = "EBCA passes"
+PHOTO = "EBCA inversion"
 
 
-def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, active: bool) -> None:
-    """Put our labels into the host's parameters, or take them out: the host shares them between jobs."""
+def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, active: bool, photo: bool) -> None:
+    """Put our labels into the host's parameters, or take them out: the host shares them between jobs.
+
+    Args:
+        parameters: the host's.
+        form: the accordion.
+        directives: whether directives act while the accordion is off.
+        active: whether any picture's plan changes anything.
+        photo: whether the job edits a picture.
+    """
     parameters.pop(PLAN, None)
     parameters.pop(WHERE, None)
+    parameters.pop(PHOTO, None)
+    if photo:
+        parameters[PHOTO] = form.inversion
     if not active:
         return
 
@@ -38,17 +50,16 @@ def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, ac
 
 def read(parameters: Mapping[str, Any]) -> Form:
     """The accordion that makes the picture again with the prompt's directives; switched off if it adds nothing."""
-    text = parameters.get(PLAN)
-    if not text:
-        return Form()
-    whole = Plan.from_text(str(text))
+    inversion = str(parameters.get(PHOTO, ""))
+    whole = Plan.from_text(str(parameters.get(PLAN, "")))
     written = parse(str(parameters.get("Prompt", ""))).plan
     stated = whole.stated_update if whole.stated_update != written.stated_update else None
     edits, boosts = _before(whole.edits, written.edits), _before(whole.boosts, written.boosts)
     rest = Plan(stated, edits[:EDITS], boosts)
-    if not (rest.update or rest.edits):
+    if not (rest.update or rest.edits or inversion):
         return Form()
-    return Form.of(rest, passes=str(parameters.get(WHERE, PASSES[0])))
+    form = Form.of(rest, passes=str(parameters.get(WHERE, PASSES[0])))
+    return replace(form, photo=True, inversion=inversion) if inversion else form
 
 
 def _before(whole: tuple[Any, ...], written: tuple[Any, ...]) -> tuple[Any, ...]:

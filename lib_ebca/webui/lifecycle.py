@@ -10,7 +10,7 @@ from PIL import Image
 
 from lib_ebca import words
 from lib_ebca.record import Recorder
-from lib_ebca.webui import axes, infotext, settings, tokens
+from lib_ebca.webui import axes, infotext, photo, settings, tokens
 from lib_ebca.webui.encode import Encoder, Part, subprompts
 from lib_ebca.webui.form import Form
 from lib_ebca.webui.intent import Intent, intents
@@ -44,13 +44,18 @@ class Lifecycle:
         try:
             form = axes.chosen(p, Form.from_args(args))
             directives = settings.directives_act()
+            editing = photo.asked(p, form)
+            if editing:
+                photo.set_up(p)
             wanted = intents(form, p.all_prompts, p.all_negative_prompts, directives=directives)
             hires = _all_hires(p, form)
         except ValueError as error:
             _refuse(p, "init", error)
             return
         active = any(each.plan.active for each in (*wanted, *(hires or ())))
-        infotext.write(p.extra_generation_params, form, directives, active)
+        infotext.write(p.extra_generation_params, form, directives, active, editing)
+        if form.enabled and form.photo and not editing and not hasattr(p, "_ad_inner"):
+            p.comment('"Edit this picture" did nothing: it is for img2img.')
         told = any(each.text != prompt for each, prompt in zip(wanted, p.all_prompts, strict=True))
         if told and not form.enabled and not directives:
             p.comment("EBCA is off: the directives in the prompt did nothing (see Settings, EBCA).")
@@ -84,7 +89,7 @@ class Lifecycle:
         batch: Batch | None = getattr(p, _BATCH, None)
         hires = bool(getattr(p, "is_hr_pass", False))
         wanted = None if batch is None else (batch.hires if hires else batch.first)
-        if batch is None or not wanted or not _acts(batch.form, wanted):
+        if batch is None or not wanted or not _acts(p, batch.form, wanted):
             prepare(p.sampler, None)
             return
         try:
@@ -111,11 +116,12 @@ class Lifecycle:
                 drawn: list[Image.Image] = pictures(recorder, _words(p, parts, prompts))
                 setattr(p, _RECORDS, [*getattr(p, _RECORDS, []), *drawn])
 
-        return Pass(parts, p.comment, None if mask is None else mask[0], recorder, finished)
+        start = photo.Photo(form.inversion, p.seeds) if photo.asked(p, form) else None
+        return Pass(parts, p.comment, None if mask is None else mask[0], recorder, finished, start)
 
 
-def _acts(form: Form, wanted: Sequence[Intent]) -> bool:
-    return any(each.plan.active for each in wanted) or (form.enabled and form.records)
+def _acts(p: Any, form: Form, wanted: Sequence[Intent]) -> bool:
+    return any(each.plan.active for each in wanted) or (form.enabled and form.records) or photo.asked(p, form)
 
 
 def _all_hires(p: Any, form: Form) -> tuple[Intent, ...] | None:

@@ -22,7 +22,8 @@ PRESETS = {
     "SDXL": Preset(
         0.002,
         0.004,
-        "SDXL updates the context in 70 layers where SD 1 does in 16: steps about 70/16 times smaller move it as far",
+        "SDXL updates the context in 70 layers where SD 1 does in 16: steps about 70/16 times smaller "
+        "should move it as far (reasoned, not measured)",
     ),
     "off": Preset(0.0, 0.0, "the prompt's context stays as it is; edits still act"),
 }

@@ -15,6 +15,7 @@ from lib_ebca.hosts import ldm
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.record import Recorder
 from lib_ebca.webui.encode import Part
+from lib_ebca.webui.photo import Photo
 from lib_ebca.webui.rows import RowLedger
 from lib_ebca.webui.score import Score
 
@@ -31,6 +32,7 @@ class Pass:
         mask: (H, W), where the picture pulls at its words, or None for everywhere.
         recorder: keeps energies and maps, or None.
         finished: called after the pass, also after one that was interrupted, but not after an error.
+        photo: how the pictures are inverted that the pass begins with, or None if it begins with the host's noise.
     """
 
     parts: Sequence[Part]
@@ -38,10 +40,12 @@ class Pass:
     mask: Tensor | None = None
     recorder: Recorder | None = None
     finished: Callable[[], None] = field(default=lambda: None)
+    photo: Photo | None = None
 
     @contextmanager
-    def conducted(self, denoiser: Any) -> Iterator[None]:
-        """Install the pass into the model, for the length of the block."""
+    def conducted(self, sampler: Any) -> Iterator[None]:
+        """Install the pass into the sampler and the model, for the length of the block."""
+        denoiser = sampler.model_wrap_cfg
         model = shared.sd_model
         unet = model.model.diffusion_model
         if getattr(sd_unet, "current_unet", None) is not None:
@@ -59,6 +63,8 @@ class Pass:
             stack.enter_context(replaced(denoiser, "forward", conductor.denoise(denoiser.forward)))
             stack.callback(unet.register_forward_pre_hook(conductor.evaluate, with_kwargs=True).remove)
             stack.enter_context(ldm.installed(unet, lambda: conductor.cascade, self.tell, traits()))
+            if self.photo is not None:
+                stack.enter_context(self.photo.starts(sampler))
             yield
         if conductor.calls and not conductor.cascades:
             self.tell("EBCA was not applied: none of the network's calls could be told apart.")
@@ -91,7 +97,7 @@ def prepare(sampler: Any, planned: Pass | Exception | None) -> None:
             raise planned
         if planned is None:
             return found(*args, **keywords)
-        with planned.conducted(sampler.model_wrap_cfg):
+        with planned.conducted(sampler):
             return found(*args, **keywords)
 
     attributes["launch_sampling"] = launch_sampling

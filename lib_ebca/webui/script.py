@@ -38,7 +38,7 @@ class EbcaScript:
         """Draw the accordion. The host also calls this for the API's defaults."""
         # The box belongs to the page; what is drawn later for the API has none.
         prompt, self._prompt = self._prompt, None
-        components = accordion.build(self.elem_id, prompt)  # type: ignore[attr-defined]
+        components = accordion.build(self.elem_id, prompt, is_img2img)  # type: ignore[attr-defined]
         named = list(zip(components, FIELDS, strict=True))
         # Send-to takes only labels, pasting from a picture without EBCA needs callables: each field has both.
         self.infotext_fields = [(component, infotext.sent(name)) for component, name in named]

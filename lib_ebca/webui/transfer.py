@@ -8,9 +8,7 @@ import gradio as gr
 
 from lib_ebca.directives import parse, write
 from lib_ebca.plan import Plan
-from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form
-
-_ROWS = FIELDS[-EDITS * 7 :]
+from lib_ebca.webui.form import EDITS, FIELDS, ROWS, EditRow, Form
 
 
 def written(prompt: str, *rows: Any) -> list[Any]:
@@ -40,9 +38,10 @@ def read(prompt: str, *rows: Any) -> list[Any]:
 
 
 def _form(rows: tuple[Any, ...]) -> Form:
-    return Form().having({name: value for name, value in zip(_ROWS, rows, strict=True) if value is not None})
+    return Form().having({name: value for name, value in zip(ROWS, rows, strict=True) if value is not None})
 
 
 def _values(held: list[EditRow]) -> list[Any]:
     form = Form(edits=(*held, *(EditRow(),) * (EDITS - len(held))))
-    return form.to_args()[-len(_ROWS) :]
+    values = dict(zip(FIELDS, form.to_args(), strict=True))
+    return [values[name] for name in ROWS]

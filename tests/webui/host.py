@@ -110,6 +110,7 @@ def model(seed: int = 0, sdxl: bool = False) -> Any:
         cond_stage_model_empty_prompt=encoder.encode([""])[:1],
         get_learned_conditioning=encoder,
         is_sdxl=sdxl,
+        alphas_cumprod=(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod(0),
     )
 
 

@@ -12,7 +12,7 @@ from tests.webui.host import ROOT
 
 
 def rows(*edits: EditRow) -> list[Any]:
-    return Form(edits=(*edits, *(EditRow(),) * (EDITS - len(edits)))).to_args()[12:]
+    return Form(edits=(*edits, *(EditRow(),) * (EDITS - len(edits)))).to_args()[12:68]
 
 
 def test_edits_into_the_prompt_and_back(host: Any) -> None:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import base64
 import io
 import json
+import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +61,44 @@ class WebUI:
         pictures = tuple(_pixels(picture) for picture in answer["images"])
         return Made(pictures, tuple(json.loads(answer["info"])["infotexts"]))
 
+    @contextmanager
+    def settings(self, **values: Any) -> Iterator[None]:
+        """The WebUI with other settings for the length of the block."""
+        before = {name: self.get("/sdapi/v1/options")[name] for name in values}
+        self.post("/sdapi/v1/options", values)
+        try:
+            yield
+        finally:
+            self.post("/sdapi/v1/options", before)
+
+    @contextmanager
+    def model(self, name: str) -> Iterator[None]:
+        """The WebUI with another checkpoint for the length of the block; the one before comes back."""
+        titles = [each["title"] for each in self.get("/sdapi/v1/sd-models")]
+        with self.settings(sd_model_checkpoint=next(title for title in titles if title.startswith(f"{name}."))):
+            yield
+
+    @contextmanager
+    def interrupted(self, step: int, button: str = "interrupt") -> Iterator[None]:
+        """The job that runs in the block is interrupted when it has come to a step, however long that takes."""
+        over = threading.Event()
+
+        def press() -> None:
+            while not over.is_set():
+                state = self.get("/sdapi/v1/progress?skip_current_image=true")["state"]
+                if state["job_count"] and state["sampling_step"] >= step:
+                    self.post(f"/sdapi/v1/{button}", {})
+                    return
+                time.sleep(0.02)
+
+        presser = threading.Thread(target=press)
+        presser.start()
+        try:
+            yield
+        finally:
+            over.set()
+            presser.join()
+
 
 def alike(one: Made, other: Made, pixels_off: float = 0.01) -> bool:
     """Whether the pictures are the same but for the rounding of a WebUI that is asked twice.
@@ -80,8 +122,11 @@ def _pixels(picture: str) -> bytes:
     return Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB").tobytes()
 
 
-def encoded(color: tuple[int, int, int], size: int = 64) -> str:
-    """A picture of one colour as the API takes it."""
+def encoded(color: tuple[int, int, int], size: int = 64, left: bool = False) -> str:
+    """A picture of one colour as the API takes it; with ``left`` its right half is black."""
     written = io.BytesIO()
-    Image.new("RGB", (size, size), color).save(written, "PNG")
+    picture = Image.new("RGB", (size, size), color)
+    if left:
+        picture.paste((0, 0, 0), (size // 2, 0, size, size))
+    picture.save(written, "PNG")
     return base64.b64encode(written.getvalue()).decode()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.webui_live.client import WebUI
+from tests.webui_live.client import WebUI, alike
 
 CHROMIUM = os.environ.get("EBCA_CHROMIUM", "/usr/bin/chromium")
 PATIENCE = 240_000
@@ -74,6 +74,16 @@ def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
     page.click("#script_txt2img_ebca_read_edits")
     page.wait_for_function("document.querySelector('#script_txt2img_ebca_edit_1_text textarea').value === 'dog: big'")
     assert page.input_value("#txt2img_prompt textarea") == "a cat"
+
+
+def test_reload_ui_twice(page: Any, webui: WebUI) -> None:
+    before = webui.make(prompt="a cat <edit:dog:0.6>")
+    for _ in range(2):
+        page.evaluate("document.querySelector('#settings_restart_gradio').click()")
+        page.wait_for_selector("#txt2img_ebca_panel", state="detached")
+        page.wait_for_selector("#txt2img_ebca_panel", state="attached")
+        assert len([each for each in webui.get("/sdapi/v1/script-info") if each["name"] == "ebca"]) == 2
+    assert alike(webui.make(prompt="a cat <edit:dog:0.6>"), before)
 
 
 def test_a_preset_fills_the_fields(page: Any) -> None:

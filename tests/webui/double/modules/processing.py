@@ -35,6 +35,9 @@ class Processing:
         self.disable_extra_networks = False
         self.nmask: Tensor | None = None
         self.is_img2img = False
+        self.init_images: list[Any] = []
+        self.init_latent: Any = None
+        self.eta: float | None = None
         self.denoising_strength = 0.5
         self.is_hr_pass = False
         self.extra_generation_params: dict[str, Any] = {}
@@ -67,7 +70,7 @@ class Processing:
 
     def init(self, *_: Any) -> None:
         if self.is_img2img:
-            self.sampler: Any = sampling.Sampler(self.sampler_name)
+            self.sampler: Any = sampling.Ddim() if self.sampler_name == "DDIM" else sampling.Sampler(self.sampler_name)
 
     def parse_extra_network_prompts(self) -> None:
         self.prompts, self.extra_network_data = extra_networks.parse_prompts(self.prompts)

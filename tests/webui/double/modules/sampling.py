@@ -8,11 +8,8 @@ from typing import Any
 
 import torch
 from modules import prompt_parser, sd_samplers, shared
+from modules.sd_samplers_common import InterruptedException
 from torch import Tensor, nn
-
-
-class InterruptedException(BaseException):
-    """The user pressed a button; not an Exception, so that nobody catches it by mistake."""
 
 
 class CFGDenoiser(nn.Module):
@@ -25,11 +22,21 @@ class CFGDenoiser(nn.Module):
         self.image_cfg_scale: float | None = None
         self.p: Any = None
         self.on_step: Callable[[int], None] = lambda step: None
+        self.init_latent: Tensor | None = None
+        self.mask: Tensor | None = None
+        self.nmask: Tensor | None = None
+        self.blends = False
+        self.fed: list[Tensor] = []
 
-    def forward(self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float) -> Tensor:
+    def forward(
+        self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float, image_cond: Any = None
+    ) -> Tensor:
         if shared.state.interrupted or shared.state.skipped:
             raise InterruptedException
         self.on_step(self.step)
+        if self.blends and self.mask is not None and self.nmask is not None and self.init_latent is not None:
+            x = x * self.nmask + self.init_latent * self.mask
+        self.fed.append(x)
         listed, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
         negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
         images = len(listed)
@@ -76,9 +83,56 @@ class CFGDenoiser(nn.Module):
         return tensor, negative
 
     def _network(self, x: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
-        timesteps = torch.full((len(x),), float(sigma) * 60)
+        times = sigma.reshape(-1)[:1].expand(len(x)) * (1 if self.blends else 60)
+        return self.inner_model(x, times, cond={"c_crossattn": [context], "c_concat": [None]})
+
+    def inner_model(self, x: Tensor, timesteps: Tensor, cond: Any) -> Tensor:
+        """The model as the host's wrapper calls it; SDXL's conditions are their own mapping."""
+        context = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
         output: Tensor = shared.sd_model.model.diffusion_model(x, timesteps, context=context)
         return output
+
+
+def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: Any) -> Tensor:
+    """The host's: it begins at the last timestep and ends at the first."""
+    alphas = shared.sd_model.alphas_cumprod
+    for index in range(len(timesteps) - 1, 0, -1):
+        noise = model(x, torch.full((len(x),), float(timesteps[index])), **extra_args)
+        level, below = alphas[timesteps[index]], alphas[timesteps[index - 1]]
+        picture = (x - (1 - level).sqrt() * noise) / level.sqrt()
+        x = below.sqrt() * picture + (1 - below).sqrt() * noise
+    return x
+
+
+class Ddim:
+    """The host's sampler that counts in timesteps, in img2img."""
+
+    def __init__(self) -> None:
+        self.config = sd_samplers.find_sampler_config("DDIM")
+        self.model_wrap_cfg = CFGDenoiser()
+        self.model_wrap_cfg.blends = True
+        self.func = ddim
+        self.last_latent: Tensor | None = None
+
+    def launch_sampling(self, steps: int, func: Callable[[], Tensor]) -> Tensor | None:
+        self.model_wrap_cfg.total_steps = steps
+        try:
+            return func()
+        except InterruptedException:
+            return self.last_latent
+
+    def sample(self, p: Any, x: Tensor, conditioning: Any, negative: Any, steps: int, cfg_scale: float) -> Tensor:
+        denoiser = self.model_wrap_cfg
+        denoiser.step, denoiser.p, denoiser.fed = 0, p, []
+        denoiser.init_latent = self.last_latent = p.init_latent
+        denoiser.nmask = p.nmask
+        denoiser.mask = None if p.nmask is None else 1 - p.nmask
+        times = (torch.arange(0, 1000, 1000 // p.steps) + 1)[: steps - 1]
+        extra = {"cond": conditioning, "uncond": negative, "cond_scale": cfg_scale, "image_cond": None}
+        keywords: dict[str, Any] = {"timesteps": times, "extra_args": extra}
+        result = self.launch_sampling(steps, lambda: self.func(denoiser, x, **keywords))
+        assert result is not None
+        return result
 
 
 class Sampler:

@@ -52,6 +52,7 @@ class Options:
 opts = Options()
 state = SimpleNamespace(interrupted=False, skipped=False, sampling_step=0, sampling_steps=0)
 loaded_hypernetworks: list[Any] = []
+interrogator: Any = SimpleNamespace(interrogate=lambda image: "a castle")
 sd_model: Any = None
 
 

@@ -1,0 +1,163 @@
+"""EBCA together with what else a running WebUI does to its denoiser and its attention, and the page's examples."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.webui_live.client import Made, WebUI, alike, encoded
+
+PROMPT = "a cat wearing a shirt"
+FULL = f"{PROMPT} <bcu:0.02:0.02> <edit:dog:0.6:from=0.3> <edit:hat:-0.3> <boost:shirt:2.5>"
+LONG = "castle, " * 40
+DOCS = Path(__file__).parents[2] / "docs" / "webui.md"
+
+
+def acts(webui: WebUI, **asked: Any) -> Made:
+    """The picture that FULL makes, which is another than the plain one; the plain one is not touched by it."""
+    plain = webui.make(prompt=PROMPT, **asked)
+    made = webui.make(prompt=FULL, **asked)
+    assert not alike(made, plain)
+    assert alike(webui.make(prompt=PROMPT, **asked), plain)
+    return made
+
+
+@pytest.mark.parametrize("padding", ["", "pad_cond_uncond", "pad_cond_uncond_v0"])
+def test_sides_of_unequal_length_in_one_call_or_two(webui: WebUI, padding: str) -> None:
+    made = []
+    for batched in (True, False):
+        values = {"pad_cond_uncond": False, "pad_cond_uncond_v0": False, "batch_cond_uncond": batched}
+        with webui.settings(**{**values, **({padding: True} if padding else {})}):
+            made.append(acts(webui, negative_prompt=LONG))
+    assert alike(made[0], made[1], pixels_off=0.05)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"skip_early_cond": 0.5},
+        {"s_min_uncond": 15.0, "s_min_uncond_all": True},
+        {"token_merging_ratio": 0.5},
+        {"hypertile_enable_unet": True},
+        {"upcast_attn": True},
+        {"CLIP_stop_at_last_layers": 2},
+        {"emphasis": "No norm"},
+        {"lora_functional": True},
+    ],
+    ids=lambda values: next(iter(values)),
+)
+def test_a_setting_of_the_host(webui: WebUI, values: dict[str, Any]) -> None:
+    with webui.settings(**values):
+        acts(webui)
+
+
+@pytest.mark.parametrize(
+    "optimisation",
+    ["sdp - scaled dot product", "Doggettx", "sub-quadratic", "V1 - original v1", "InvokeAI", "None"],
+)
+def test_an_optimisation_of_the_host(webui: WebUI, optimisation: str) -> None:
+    with webui.settings(cross_attention_optimization=optimisation):
+        acts(webui)
+
+
+@pytest.mark.parametrize(
+    "sampler", ["Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DDIM", "PLMS", "UniPC", "LCM", "Restart"]
+)
+def test_a_sampler(webui: WebUI, sampler: str) -> None:
+    acts(webui, sampler_name=sampler, steps=4)
+
+
+def test_the_plot_over_our_axes(webui: WebUI) -> None:
+    axes = _plot_choices(webui)
+    empty = axes.index("Nothing")
+    plot = [
+        axes.index("[EBCA] Edit 1 strength"),
+        "0.2, 0.9",
+        "",
+        axes.index("[EBCA] Edit 1 prompt"),
+        "dog, hat",
+        "",
+        empty,
+        "",
+        "",
+    ]
+    rest = [True, True, False, False, False, False, False, 0, False]
+    args = [{"attn": 0, "norm": 0, "edits": [{"text": "dog"}]}]
+    made = webui.make(args, prompt=PROMPT, script_name="x/y/z plot", script_args=plot + rest)
+    # The grid comes first, then the cells row by row.
+    cells = [Made((picture,), ()) for picture in made.pictures[-4:]]
+    wanted = [(strength, text) for text in ("dog", "hat") for strength in (0.2, 0.9)]
+    for cell, infotext, (strength, text) in zip(cells, made.infotexts[-4:], wanted, strict=True):
+        assert f"EBCA: <edit:{text}:{strength}>" in infotext.replace('"', "")
+        alone = webui.make([{"attn": 0, "norm": 0, "edits": [{"text": text, "strength": strength}]}], prompt=PROMPT)
+        assert alike(cell, Made(alone.pictures, ()), pixels_off=0.05)
+
+
+def _plot_choices(webui: WebUI) -> list[str]:
+    scripts = [each for each in webui.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot"]
+    found: list[str] = next(each for each in scripts if not each["is_img2img"])["args"][0]["choices"]
+    return found
+
+
+def test_loopback_keeps_one_job_for_all_its_pictures(webui: WebUI) -> None:
+    asked: dict[str, Any] = {
+        "kind": "img2img",
+        "init_images": [encoded((200, 90, 40))],
+        "denoising_strength": 0.7,
+        "script_name": "loopback",
+        "script_args": [2, 0.5, "Linear", "None"],
+    }
+    acts(webui, **asked)
+
+
+@pytest.mark.parametrize("inversion", ["fixed-point", "published"])
+def test_a_picture_is_edited_from_its_inversion(webui: WebUI, inversion: str) -> None:
+    asked: dict[str, Any] = {
+        "kind": "img2img",
+        "init_images": [encoded((200, 90, 40))],
+        "denoising_strength": 0.6,
+        "steps": 10,
+    }
+    form = {"attn": 0, "norm": 0, "photo": True, "inversion": inversion}
+    edited = {**form, "edits": [{"text": "dog", "strength": 0.6}]}
+    plain = webui.make([form], prompt=PROMPT, **asked)
+    made = webui.make([edited], prompt=PROMPT, **asked)
+    assert not alike(made, plain)
+    assert alike(webui.make([edited], prompt=PROMPT, **asked), made)
+    assert f"EBCA inversion: {inversion}" in made.infotexts[0]
+    assert "Sampler: DDIM" in made.infotexts[0]
+    masked = webui.make(
+        [edited], prompt=PROMPT, mask=encoded((255, 255, 255), left=True), inpaint_full_res=False, **asked
+    )
+    assert not alike(masked, made)
+
+
+def test_without_edits_the_inverted_picture_comes_back(webui: WebUI) -> None:
+    """As near as the VAE gives it back, and whatever the seed."""
+    asked: dict[str, Any] = {"kind": "img2img", "init_images": [encoded((200, 90, 40))], "steps": 10, "prompt": PROMPT}
+    form = [{"attn": 0, "norm": 0, "photo": True}]
+    little = webui.make(form, denoising_strength=0.3, **asked)
+    more = webui.make(form, denoising_strength=0.6, seed=8, **asked)
+    noised = webui.make(denoising_strength=0.6, sampler_name="DDIM", **asked)
+    assert difference(little, more) < 0.2 * difference(little, noised)
+
+
+def difference(one: Made, other: Made) -> float:
+    """Mean difference of two pictures' values."""
+    pairs = list(zip(one.pictures[0], other.pictures[0], strict=True))
+    return sum(abs(a - b) for a, b in pairs) / len(pairs)
+
+
+def test_the_pages_example(webui: WebUI) -> None:
+    example = re.search(r"```sh\n(curl .*?)```", DOCS.read_text(), re.DOTALL)
+    assert example is not None
+    command = example[1].replace("http://127.0.0.1:7860", webui.url)
+    small = command.replace('"steps": 20', '"steps": 3').replace("512", "64")
+    assert small != command
+    answer = json.loads(subprocess.run(small, shell=True, capture_output=True, check=True, timeout=600).stdout)
+    assert "EBCA: " in json.loads(answer["info"])["infotexts"][0]
