@@ -146,7 +146,8 @@ class _Conductor:
 
     def evaluate(self, unet: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """The UNet is about to run (its forward pre-hook)."""
-        self.calls += 1
+        # Outside a step the network is asked for something else: an inversion.
+        self.calls += self._ledger is not None
         self.cascade = None
         sample, context = args[0], keywords.get("context", args[2] if len(args) > 2 else None)
         if self._lost or self._score is None or self._ledger is None or not isinstance(context, Tensor):

@@ -156,6 +156,7 @@ def test_interrupted_while_inverting(host: Any) -> None:
     host.shared.state.interrupted = False
     assert calls == 6
     assert torch.equal(picture, latent()[0])
+    assert not job.comments
     assert host.clean(job.sampler)
 
 
