@@ -13,6 +13,8 @@ from lib_ebca.webui import presets, transfer
 from lib_ebca.webui.form import EDITS, FIELDS, INVERSIONS, PASSES, ROWS, EditRow, Form
 
 TITLE = "EBCA"
+NARROW = 110
+"""Pixels: what belongs to one edit stands in one line of the host's column."""
 
 
 def build(elem_id: Callable[[str], str], prompt: Any | None, is_img2img: bool) -> list[Any]:
@@ -50,7 +52,7 @@ def _update(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) 
             list(presets.PRESETS),
             value=None,
             label="Preset",
-            info="SDXL has 70 cross-attention layers where SD 1 has 16: its steps are smaller in that proportion",
+            info="SDXL has 70 cross-attention layers where SD 1 has 16: its steps are smaller; reasoned, not measured",
             elem_id=elem_id("preset"),
         )
         preset.do_not_save_to_config = True
@@ -108,15 +110,21 @@ def _edits(made: dict[str, Any], elem_id: Callable[[str], str]) -> None:
                     scale=3,
                 )
             with gr.Row():
-                made[f"{name}_start"] = _fraction(row.start, f"Edit {n} from", elem_id(f"{name}_start"))
-                made[f"{name}_until"] = _fraction(row.until, f"Edit {n} until", elem_id(f"{name}_until"))
+                made[f"{name}_start"] = _fraction(
+                    row.start, f"Edit {n} from", elem_id(f"{name}_start"), min_width=NARROW
+                )
+                made[f"{name}_until"] = _fraction(
+                    row.until, f"Edit {n} until", elem_id(f"{name}_until"), min_width=NARROW
+                )
                 made[f"{name}_attn"] = gr.Number(
-                    row.attn, label=f"Edit {n} attention gamma", elem_id=elem_id(f"{name}_attn")
+                    row.attn, label=f"Edit {n} attention gamma", elem_id=elem_id(f"{name}_attn"), min_width=NARROW
                 )
                 made[f"{name}_norm"] = gr.Number(
-                    row.norm, label=f"Edit {n} norm gamma", elem_id=elem_id(f"{name}_norm")
+                    row.norm, label=f"Edit {n} norm gamma", elem_id=elem_id(f"{name}_norm"), min_width=NARROW
                 )
-                remove = gr.Button("Remove", elem_id=elem_id(f"{name}_remove"), elem_classes=["ebca-remove"])
+                remove = gr.Button(
+                    "Remove", elem_id=elem_id(f"{name}_remove"), elem_classes=["ebca-remove"], min_width=NARROW
+                )
         fields = [made[each] for each in FIELDS if each.startswith(f"{name}_")]
         remove.click(fn=_emptied, inputs=[], outputs=fields, show_progress=False)
 
@@ -155,5 +163,5 @@ def _photo(made: dict[str, Any], default: Form, elem_id: Callable[[str], str], i
         )
 
 
-def _fraction(value: float, label: str, elem_id: str, info: str | None = None) -> Any:
-    return gr.Slider(0.0, 1.0, value=value, step=0.01, label=label, info=info, elem_id=elem_id)
+def _fraction(value: float, label: str, elem_id: str, info: str | None = None, min_width: int = 160) -> Any:
+    return gr.Slider(0.0, 1.0, value=value, step=0.01, label=label, info=info, elem_id=elem_id, min_width=min_width)

@@ -16,6 +16,7 @@ from lib_ebca.webui.form import Form
 from lib_ebca.webui.intent import Intent, intents
 from lib_ebca.webui.records import pictures
 from lib_ebca.webui.sampling import Pass, prepare
+from lib_ebca.webui.served import forge, unserved
 
 _BATCH = "ebca_batch"
 _RECORDS = "ebca_records"
@@ -44,7 +45,8 @@ class Lifecycle:
         try:
             form = axes.chosen(p, Form.from_args(args))
             directives = settings.directives_act()
-            editing = photo.asked(p, form)
+            passes_through = forge(p.sd_model)
+            editing = photo.asked(p, form) and not passes_through
             if editing:
                 photo.set_up(p)
             wanted = intents(form, p.all_prompts, p.all_negative_prompts, directives=directives)
@@ -52,9 +54,9 @@ class Lifecycle:
         except ValueError as error:
             _refuse(p, "init", error)
             return
-        active = any(each.plan.active for each in (*wanted, *(hires or ())))
+        active = any(each.plan.active for each in (*wanted, *(hires or ()))) and not passes_through
         infotext.write(p.extra_generation_params, form, directives, active, editing)
-        if form.enabled and form.photo and not editing and not hasattr(p, "_ad_inner"):
+        if form.enabled and form.photo and not (editing or passes_through or hasattr(p, "_ad_inner")):
             p.comment('"Edit this picture" did nothing: it is for img2img.')
         told = any(each.text != prompt for each, prompt in zip(wanted, p.all_prompts, strict=True))
         if told and not form.enabled and not directives:
@@ -90,6 +92,11 @@ class Lifecycle:
         hires = bool(getattr(p, "is_hr_pass", False))
         wanted = None if batch is None else (batch.hires if hires else batch.first)
         if batch is None or not wanted or not _acts(p, batch.form, wanted):
+            prepare(p.sampler, None)
+            return
+        reason = unserved(p.sd_model)
+        if reason is not None:
+            p.comment(reason)
             prepare(p.sampler, None)
             return
         try:

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from modules import sd_unet, shared
+from modules import shared
 from torch import Tensor, nn
 
 from lib_ebca.cascade import Cascade
@@ -48,16 +48,6 @@ class Pass:
         denoiser = sampler.model_wrap_cfg
         model = shared.sd_model
         unet = model.model.diffusion_model
-        if getattr(sd_unet, "current_unet", None) is not None:
-            self.tell("EBCA was not applied: an alternative UNet (TensorRT, for instance) is in use.")
-            yield
-            return
-        if not ldm.cross_attention_layers(unet):
-            self.tell(
-                "EBCA was not applied: it serves Stable Diffusion 1, 2 and XL, and this model is of another kind."
-            )
-            yield
-            return
         conductor = _Conductor(self, denoiser, model.sd_checkpoint_info, unet)
         with ExitStack() as stack:
             stack.enter_context(replaced(denoiser, "forward", conductor.denoise(denoiser.forward)))

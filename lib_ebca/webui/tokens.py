@@ -13,7 +13,8 @@ from lib_ebca.words import Token, TokenisedPrompt, WordError
 
 def text_encoder(model: Any) -> Any | None:
     """The host's encoder that reads prompts line by line; of SDXL's two the first. None if the model has none."""
-    for encoder in (*getattr(getattr(model, "conditioner", None), "embedders", ()), model.cond_stage_model):
+    several = getattr(getattr(model, "conditioner", None), "embedders", ())
+    for encoder in (*several, getattr(model, "cond_stage_model", None)):
         if hasattr(encoder, "tokenize_line"):
             return encoder
     return None

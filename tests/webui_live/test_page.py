@@ -76,6 +76,41 @@ def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
     assert page.input_value("#txt2img_prompt textarea") == "a cat"
 
 
+def small(page: Any) -> None:
+    """The next picture of txt2img is drawn quickly."""
+    for name, value in (("steps", 2), ("width", 64), ("height", 64)):
+        field = page.locator(f"#txt2img_{name} input[type=number]")
+        field.fill(str(value))
+        field.blur()
+
+
+def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> None:
+    small(page)
+    write(page, "a cat <boost:cat:2>")
+    page.click("#txt2img_generate")
+    page.wait_for_function("document.querySelector('#html_info_txt2img').innerText.includes('EBCA: ')")
+    page.wait_for_selector("#txt2img_interrupt", state="hidden")
+    keep(page, "page")
+    page.click("#txt2img_send_to_img2img")
+    page.wait_for_selector("#script_img2img_ebca_photo", state="visible")
+    assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "dog: big"
+    assert page.is_checked("#script_img2img_ebca_enabled-visible-checkbox")
+    assert page.input_value("#img2img_prompt textarea") == "a cat <boost:cat:2>"
+    page.check("#script_img2img_ebca_photo input")
+    keep(page, "edit-this-picture", "#script_img2img_ebca_enabled")
+    page.evaluate("switch_to_txt2img()")
+    page.wait_for_selector("#txt2img_generate", state="visible")
+
+
+def test_a_fault_stops_the_picture_where_the_page_shows_errors(page: Any) -> None:
+    small(page)
+    write(page, "a cat <edit:dog>")
+    page.click("#txt2img_generate")
+    page.wait_for_function("document.querySelector('#html_log_txt2img').innerText.includes('<edit:dog>')")
+    keep(page, "fault", "#txt2img_results")
+    write(page, "a cat")
+
+
 def test_reload_ui_twice(page: Any, webui: WebUI) -> None:
     before = webui.make(prompt="a cat <edit:dog:0.6>")
     for _ in range(2):

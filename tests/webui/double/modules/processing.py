@@ -22,6 +22,7 @@ class Processing:
         self.seed = 1
         self.steps = 4
         self.cfg_scale = 5.0
+        self.s_min_uncond = 0.0
         self.sampler_name = "Euler"
         self.width, self.height = 64, 48
         self.batch_size, self.n_iter = 1, 1

@@ -41,7 +41,7 @@ class CFGDenoiser(nn.Module):
         negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
         images = len(listed)
         repeated = torch.cat([x[i : i + 1].expand(len(own), -1, -1, -1) for i, own in enumerate(listed)] + [x])
-        skip = bool(shared.opts.skip_early_cond) and self.step / self.total_steps <= shared.opts.skip_early_cond
+        skip = self._unguided(float(sigma.reshape(-1)[0]))
         if skip:
             repeated = repeated[:-images]
         if tensor.shape[1] != negative.shape[1]:
@@ -67,6 +67,13 @@ class CFGDenoiser(nn.Module):
                 result[image] += (output[index] - base[image]) * weight * (1.0 if skip else cond_scale)
         self.step += 1
         return result
+
+    def _unguided(self, sigma: float) -> bool:
+        """Whether the unconditional rows stay away: from the first steps, or from (every other of) the last ones."""
+        if shared.opts.skip_early_cond and self.step / self.total_steps <= shared.opts.skip_early_cond:
+            return True
+        everywhere = shared.opts.s_min_uncond_all or self.step % 2
+        return bool(everywhere) and self.p.s_min_uncond > 0 and sigma < self.p.s_min_uncond
 
     def _padded(self, tensor: Tensor, negative: Tensor) -> tuple[Tensor, Tensor]:
         if shared.opts.pad_cond_uncond_v0:

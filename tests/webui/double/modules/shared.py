@@ -64,6 +64,7 @@ def reset() -> None:
         pad_cond_uncond=False,
         pad_cond_uncond_v0=False,
         skip_early_cond=0.0,
+        s_min_uncond_all=False,
         use_old_scheduling=False,
         upcast_attn=False,
         lora_functional=False,
