@@ -115,7 +115,7 @@ def edit(
     from lib_ebca.directives import parse
 
     recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model)
-    plan, preset_drift = photo_options.asked_plan(preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -152,7 +152,12 @@ def edit(
     if caption is None and recorded is None:
         caption = captions.caption_of(source.image)
     wanted = photo_options.wanted(caption, plan, recorded)
-    _check_edits(wanted, reconstruct)
+    if reconstruct and (plan.active or (caption is not None and wanted.plan.active)):
+        raise UserError(
+            "--reconstruct gives the photograph back as it is: leave out --edit, --bcu, --boost and --preset"
+        )
+    if not reconstruct and not wanted.plan.active:
+        raise UserError("there is nothing to change: add --edit, such as --edit dog:0.75:from=0.5, or --reconstruct")
     if reconstruct:
         from lib_ebca.plan import Plan
 
@@ -197,11 +202,6 @@ def _inverting(start: Inverting, given: dict[str, Any]) -> Inverting:
         if finite(option, getattr(how, name)) < 0:
             raise UserError(f"{option} is {getattr(how, name):g}: it should not be negative")
     return how
-
-
-def _check_edits(wanted: request.Wanted, reconstruct: bool) -> None:
-    if not reconstruct and not wanted.plan.active:
-        raise UserError("there is nothing to change: add --edit, such as --edit dog:0.75:from=0.5, or --reconstruct")
 
 
 def _latents(

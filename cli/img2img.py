@@ -77,7 +77,7 @@ def img2img(
     """
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
     before = None if again is None else task.from_text(request.parameters_in(again), "img2img")
-    plan, preset_drift = photo_options.asked_plan(preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(
         recorded,
         lora,

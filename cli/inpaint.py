@@ -101,7 +101,7 @@ def inpaint(
     """
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
     before = None if again is None else task.from_text(request.parameters_in(again), "inpaint")
-    plan, preset_drift = photo_options.asked_plan(preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(
         recorded,
         lora,

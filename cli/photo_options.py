@@ -62,15 +62,18 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress ba
 
 
 def asked_plan(
-    preset: str | None, bcu: str | None, edits: Sequence[str] | None, boosts: Sequence[str] | None
+    task: str, preset: str | None, bcu: str | None, edits: Sequence[str] | None, boosts: Sequence[str] | None
 ) -> tuple[Plan, bool | None]:
-    """The plan of a preset and the options on top of it, and whether the preset wants drift (None: it does not say)."""
+    """The plan of a preset and the options on top of it, and whether the preset wants drift (None: it does not say).
+
+    `task` is the command that draws. Raises PresetError, DirectiveError, PlanError, UserError.
+    """
     from lib_ebca.presets import preset as named
 
     options = plan_from_options(bcu, edits, boosts)
     if preset is None:
         return options, None
-    found = named(preset)
+    found = named(preset, task)
     return found.plan.merged(options), True if found.drift else None
 
 

@@ -101,7 +101,7 @@ def txt2img(
     --bcu, --edit and --boost mean what the directives in the prompt mean, and may be mixed with them: 'a cat' --edit
     dog:0.75:from=0.5 is 'a cat <edit:dog:0.75:from=0.5>'.
     """
-    plan, preset_drift = asked_plan(preset, bcu, edit, boost)
+    plan, preset_drift = asked_plan("txt2img", preset, bcu, edit, boost)
     given: dict[str, Any] = {
         "model": model,
         "loras": tuple(map(Lora.parse, lora)) if lora else None,

@@ -87,17 +87,30 @@ _ALL = (
 PRESETS: Mapping[str, Preset] = MappingProxyType({preset.name: preset for preset in _ALL})
 
 
+# img2img draws from a prompt as txt2img does, and its windows count the same pass.
+_SERVED_BY = {"img2img": "txt2img"}
+
+
 class PresetError(ValueError):
-    """There is no preset of that name; the sentence lists those there are."""
+    """There is no preset of that name, or it is of another task; the sentence lists those that would do."""
 
 
-def preset(name: str) -> Preset:
+def preset(name: str, task: str | None = None) -> Preset:
     """The preset of that name.
 
+    Args:
+        name: in any case.
+        task: the command that is to use it; None for any.
+
     Raises:
-        PresetError: there is none.
+        PresetError: there is none, or none for that task.
     """
     found = PRESETS.get(name.strip().lower())
+    fitting = [each.name for each in PRESETS.values() if task is None or each.task == _SERVED_BY.get(task, task)]
     if found is None:
-        raise PresetError(f"preset is {name!r}: it should be one of {', '.join(PRESETS)}")
+        raise PresetError(f"preset is {name!r}: it should be one of {', '.join(fitting)}")
+    if found.name not in fitting:
+        raise PresetError(
+            f"preset is {name!r}, which is for `ebca {found.task}`: for {task} it should be one of {', '.join(fitting)}"
+        )
     return found

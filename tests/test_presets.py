@@ -25,6 +25,13 @@ def test_cat_to_dog_is_the_published_setting() -> None:
     assert (cat.text, cat.strength, cat.start, cat.attn, cat.norm) == ("cat", -0.65, 0.5, 5e-4, 5e-4)
 
 
+def test_a_preset_of_another_task_is_refused() -> None:
+    assert preset("stylise", "img2img") is preset("stylise", "txt2img") is preset("stylise")
+    for name, task in (("stylise", "edit"), ("faces", "img2img"), ("inpaint", "txt2img"), ("cat-to-dog", "inpaint")):
+        with pytest.raises(PresetError, match=f"'{name}', which is for `ebca .*`: for {task} it should be one of "):
+            preset(name, task)
+
+
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(PresetError, match="'cat2dog': it should be one of multi-concept, stylise"):
         preset("cat2dog")

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -151,13 +151,14 @@ class _Maker:
 
         given: dict[str, Any] = {"preset": job.preset, "bcu": job.bcu, "edits": job.edit, "boosts": job.boost}
         nothing: dict[str, Any] = {"preset": None, "bcu": None, "edits": (), "boosts": ()}
+        asked_plan = partial(photo_options.asked_plan, job.task)
         named = field
         # Each alone first, so that the one that is wrong is named.
         for option, value in given.items():
             if value != nothing[option]:
                 named = option.removesuffix("s")
-                self._checked(named, lambda place, alone={option: value}: photo_options.asked_plan(**nothing | alone))
-        plan, drift = self._checked(named, lambda place: photo_options.asked_plan(**given))
+                self._checked(named, lambda place, alone={option: value}: asked_plan(**nothing | alone))
+        plan, drift = self._checked(named, lambda place: asked_plan(**given))
         wanted: Wanted = self._checked(field, lambda place: photo_options.wanted(text, plan, None))
         if isinstance(job, EditPhoto) and job.reconstruct == wanted.plan.active:
             what = "reconstruct gives the photograph back" if job.reconstruct else "there is nothing to change"

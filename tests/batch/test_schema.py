@@ -59,6 +59,7 @@ def yaml_error(tmp_path: Path, job: str, defaults: str = "") -> str:
         ("prompt: a cat\npreset: no", "jobs.yaml:4: preset is False: input should be a valid string"),
         ("prompt: a cat\nedit: dog:0.5\nbcu: 1:x", "jobs.yaml:5: bcu: --bcu '1:x'"),
         ("prompt: a cat\npreset: none", "jobs.yaml:4: preset: preset is 'none'"),
+        ("prompt: a cat\npreset: faces", "jobs.yaml:4: preset: preset is 'faces', which is for `ebca edit`"),
         ("prompt: a cat\nnegative: <edit:dog:1>", "jobs.yaml:4: negative is '<edit:dog:1>': directives belong"),
         ("prompt: a cat\nmodel: nowhere", "jobs.yaml:4: model: there is no model 'nowhere'"),
         ("prompt: a cat\nlora: [none.safetensors]", "jobs.yaml:4: lora: cannot read none.safetensors"),

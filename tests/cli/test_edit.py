@@ -173,6 +173,13 @@ def test_a_preset_brings_its_edits_and_drift(edit: Ebca, photograph: Path) -> No
         (DOG[2:], "the photograph needs a caption"),
         (("-c", " ", *DOG[2:]), "the photograph needs a caption"),
         (("-c", "a cat", "--edit", ""), "--edit '': it lacks"),
+        ((*DOG, "--reconstruct"), "--reconstruct gives the photograph back as it is: leave out --edit"),
+        (("-c", "a cat <edit:dog:0.5>", "--reconstruct"), "--reconstruct gives the photograph back as it is"),
+        (("-c", "a cat", "--preset", "faces", "--reconstruct"), "--reconstruct gives the photograph back as it is"),
+        (
+            ("-c", "a cat", "--preset", "inpaint"),
+            "preset is 'inpaint', which is for `ebca inpaint`: for edit it should",
+        ),
         ((*DOG, "--inversion", "best"), "--inversion is 'best': it should be one of fixed-point, published"),
         ((*DOG, "--iterations", 0), "--iterations is 0"),
         ((*DOG, "--kl", -1), "--kl is -1: it should not be negative"),

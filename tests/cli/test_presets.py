@@ -27,5 +27,7 @@ def test_a_preset_draws_a_prompt(draw: Ebca) -> None:
     line = json.loads(draw("a cat", "--preset", "stylise", "--edit", "dog:0.2", "--json").stdout)
     wanted = PRESETS["stylise"].plan.merged(Plan.from_text("<edit:dog:0.2>"))
     assert Plan.from_dict(line["plan"]) == wanted
+    refused = draw("a cat", "--preset", "cat-to-dog")
+    assert refused.exit_code == 2 and "which is for `ebca edit`: for txt2img it should be one of" in refused.stderr
     refused = draw("a cat", "--preset", "nothing")
     assert refused.exit_code == 2 and "preset is 'nothing': it should be one of" in refused.stderr
