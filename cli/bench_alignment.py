@@ -107,6 +107,7 @@ def _run(
     allow_pickle: bool,
 ) -> None:
     from benchmarks.alignment.bench import bench, sheets, tables
+    from benchmarks.alignment.scoring import Judge
     from benchmarks.alignment.studio import Sampling, Studio
 
     loaded = loading.load(settings, allow_pickle)
@@ -124,7 +125,8 @@ def _run(
     }
     with progress.bar("batches") as advance:
         found = bench(studio, scorers, question, out, described, shard, advance)
-    _show([*tables(found, scorers, question), *_judged(settings.model, scorers)])
+    by_judge = any(isinstance(scorer, Judge) for scorer in scorers)
+    show([*tables(found, scorers, question), *(judged(settings.model) if by_judge else [])])
     if found.done < found.wanted:
         typer.echo(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     written = [path.name for path in sheets(studio, scorers, question, out)]
@@ -173,14 +175,16 @@ def _scorers(names: list[str], clip: str | None, blip: str | None, device: str) 
     return found
 
 
-def _judged(model: str, scorers: list[Scorer]) -> list[Table]:
-    """The judge's own accuracy, as it was measured with the model, wherever its word is taken."""
+def judged(model: str) -> list[Table]:
+    """The judge's own accuracy, as it was measured with the model, to stand wherever its word is taken."""
     from benchmarks.alignment.page import judge_table
-    from benchmarks.alignment.scoring import Judge
 
-    if not any(isinstance(scorer, Judge) for scorer in scorers):
-        return []
-    return judge_table(MODELS / model if model in embedded() else Path(model))
+    return judge_table(folder_of(model))
+
+
+def folder_of(model: str) -> Path:
+    """Where a model lies, if it is a folder at all."""
+    return MODELS / model if model in embedded() else Path(model)
 
 
 def _names(given: str | None) -> list[str]:
@@ -194,7 +198,8 @@ def _shard(given: str) -> tuple[int, int]:
     return int(number), int(count)
 
 
-def _show(contents: list[Table]) -> None:
+def show(contents: list[Table]) -> None:
+    """Tables on the terminal."""
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import loading, progress
+from cli import bench_alignment, loading, progress
 from cli.errors import UserError, sentences
 from cli.loading import Model
 from cli.options import AllowPickleOption, ModelOption
 from cli.recipe import EMBEDDED_DEFAULT, Settings
 from cli.settings import at_least, checked, completed
+
+if TYPE_CHECKING:
+    from benchmarks.alignment.tables import Table
 
 JsonFile = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
@@ -22,48 +26,83 @@ Batch = Annotated[int, typer.Option("--batch-size", help="Pictures at once.")]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or mps.  (default: the fastest there is)")]
 Dtype = Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")]
 
+Pages = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--page", metavar="FILE", help="Page whose tables are written anew, between their markers. Repeatable."
+    ),
+]
+
 
 def editing(
-    scenes: Annotated[int, typer.Option(help="Scenes of each kind of edit.")] = 64,
-    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
-    cfg: Annotated[float, typer.Option(help="Guidance scale.")] = 7.5,
-    add: Annotated[float, typer.Option(help="Strength of what comes.")] = 0.75,
-    take: Annotated[float, typer.Option(help="Strength of what goes.")] = 0.65,
-    start: Annotated[float, typer.Option(help="Fraction of the pass after which edits act.")] = 0.5,
-    gamma: Annotated[float, typer.Option(help="BCU on the editorial contexts.")] = 6e-4,
-    seed: Annotated[int | None, typer.Option(help="Of the scenes; the table's own if not given.")] = None,
+    scenes: Annotated[
+        int | None,
+        typer.Option(help="Scenes, each edited in every way.  [default: 64, with --tune 8]", show_default=False),
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Sampling steps.")] = 20,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="All candidates for the methods' settings, on scenes of their own.")
+    ] = False,
     batch_size: Batch = 16,
     model: ModelOption = None,
     device: Device = None,
     dtype: Dtype = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", "-o", help="Folder for the results; run again to go on.  [default: outputs/editing, -tuning]"
+        ),
+    ] = None,
+    pages: Pages = None,
+    sheet: Annotated[
+        Path | None, typer.Option("--sheet", metavar="PNG", help="Also a picture: the first scenes, edited.")
+    ] = None,
     json_file: JsonFile = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Change the colour or shape of an object, remove it, restyle it: success and what was kept, method by method."""
     with _sentences():
-        at_least("--scenes", scenes, 1)
-        asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, guidance=cfg, device=device, dtype=dtype)
-        loaded, about = _loaded(asked, allow_pickle)
-        from benchmarks.editing import bench
-        from benchmarks.editing.methods import Sampling
+        if tune and (pages or sheet):
+            raise UserError("--tune chooses settings, the table is made without it: leave out --page and --sheet")
+        asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
+        from benchmarks.alignment.page import renewed_blocks
+        from benchmarks.editing import bench, settings, tables
+        from benchmarks.editing.sheet import draw_sheet
 
-        sampling = Sampling(steps, cfg, add, take, start, gamma, batch_size)
-        number = bench.SCENES_SEED if seed is None else seed
-        with progress.bar("methods") as advance:
-            rows = bench.bench(loaded.pipe, sampling, count=scenes, seed=number, advance=advance)
-        _show(bench.table(rows), bench.to_dict(rows, sampling, scenes=scenes, seed=number, **about), json_file)
+        methods = settings.CANDIDATES if tune else settings.METHODS
+        seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
+        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods)
+        loaded, about = _loaded(asked, allow_pickle)
+        folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
+        with progress.bar("batches") as advance:
+            rows = bench.bench(loaded.pipe, question, folder, about, advance)
+        if tune:
+            shown = [tables.tuning_table(rows, question)]
+        else:
+            shown = [tables.main_table(rows, question), tables.comparisons(rows), tables.settings_table(rows)]
+        data = bench.to_dict(rows, scenes=question.scenes, steps=steps, seed=seed, **about)
+        _show([*shown, *bench_alignment.judged(asked.model)], data, json_file)
+        renewed_blocks(
+            pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model))
+        )
+        if sheet is not None:
+            draw_sheet(loaded.pipe, question, sheet)
 
 
 def inversions(
-    scenes: Annotated[int, typer.Option(help="Drawn scenes; 0 leaves them out.")] = 64,
+    scenes: Annotated[int, typer.Option(help="Drawn scenes; 0 leaves them out.")] = 16,
     photographs: Annotated[
         bool, typer.Option("--photographs/--no-photographs", help="Also those of scikit-image and scikit-learn.")
     ] = True,
     steps: Annotated[int, typer.Option(help="Sampling steps.")] = 50,
-    batch_size: Batch = 16,
+    batch_size: Batch = 8,
     model: ModelOption = None,
     device: Device = None,
     dtype: Dtype = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; run again to go on.")] = Path(
+        "outputs/inversions"
+    ),
+    pages: Pages = None,
     json_file: JsonFile = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
@@ -73,17 +112,19 @@ def inversions(
         at_least("--batch-size", batch_size, 1)
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
         loaded, about = _loaded(asked, allow_pickle)
+        from benchmarks.alignment.page import renewed_blocks
+        from benchmarks.alignment.tables import markdown
         from benchmarks.editing import bench
         from benchmarks.editing import inversions as ways
 
         sets = {ways.DRAWN: ways.drawn(scenes, bench.SCENES_SEED)} if scenes else {}
         if photographs:
             sets[ways.PHOTOGRAPHS] = list(ways.photographs(*loaded.size))
-        rows = []
-        for name, samples in sets.items():
-            with progress.bar(name) as advance:
-                rows += ways.compare(loaded.pipe, samples, name, steps=steps, batch=batch_size, advance=advance)
-        _show(ways.table(rows), ways.to_dict(rows, steps=steps, **about), json_file)
+        with progress.bar("batches") as advance:
+            rows = ways.compare(loaded.pipe, sets, out, about, steps=steps, batch=batch_size, advance=advance)
+        shown = ways.table(rows, steps)
+        _show([shown], ways.to_dict(rows, steps=steps, **about), json_file)
+        renewed_blocks(pages or (), {ways.BLOCK: markdown(shown)})
 
 
 def _loaded(asked: Settings, allow_pickle: bool) -> tuple[Model, dict[str, Any]]:
@@ -93,32 +134,23 @@ def _loaded(asked: Settings, allow_pickle: bool) -> tuple[Model, dict[str, Any]]
     return loaded, {**about, "device": done.device, "dtype": done.dtype}
 
 
-def _show(lines: Sequence[Sequence[str]], data: dict[str, Any], target: str | None) -> None:
+def _show(tables: list[Table], data: dict[str, Any], target: str | None) -> None:
     from cli.bench import write_json
 
     if target is not None:
         write_json(target, data)
-    if target == "-":
-        return
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(*lines[0])
-    for line in lines[1:]:
-        table.add_row(*line)
-    console = Console()
-    # A file or a pipe has no width of its own: there the table is not squeezed into eighty columns.
-    (console if console.is_terminal else Console(width=200)).print(table)
+    if target != "-":
+        bench_alignment.show(tables)
 
 
 @contextmanager
 def _sentences() -> Iterator[None]:
     """The benchmark's own errors are sentences."""
-    from benchmarks.editing.edits import EditingError
-
-    try:
-        with sentences():
+    with sentences():
+        try:
             yield
-    except EditingError as error:
-        with sentences():
+        except ValueError as error:
+            # Only the benchmark's own errors may lose the traceback.
+            if not type(error).__module__.startswith("benchmarks."):
+                raise
             raise UserError(str(error)) from None

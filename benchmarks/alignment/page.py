@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from benchmarks.alignment.statistics import holm
 from benchmarks.alignment.study import CHOSEN, Counts, Size, parts
 from benchmarks.alignment.tables import Column, Table, markdown, probability, table
 
-BEGIN, END = "<!-- tables: begin -->", "<!-- tables: end -->"
+BLOCK = "tables"
 TUNING, REPORTING = HALVES
 METRICS = {metric.name: metric for metric in Judge.metrics}
 LEVEL = 0.05
@@ -27,15 +27,30 @@ class PageError(ValueError):
     """The page cannot take the tables."""
 
 
-def renewed(page: Path, text: str) -> None:
-    """Put `text` between the page's markers. Raises PageError."""
+def markers(block: str = BLOCK) -> tuple[str, str]:
+    """The lines of a page between which a block stands."""
+    return f"<!-- {block}: begin -->", f"<!-- {block}: end -->"
+
+
+def renewed(page: Path, text: str, block: str = BLOCK) -> None:
+    """Put `text` between the page's markers of a block. Raises PageError."""
+    begin, end = markers(block)
     found = page.read_text(encoding="utf-8") if page.is_file() else ""
-    if found.count(BEGIN) != 1 or found.count(END) != 1 or found.index(BEGIN) > found.index(END):
-        raise PageError(f"{page} should hold the line {BEGIN} once and after it the line {END}")
-    before, after = found[: found.index(BEGIN)], found[found.index(END) :]
+    if found.count(begin) != 1 or found.count(end) != 1 or found.index(begin) > found.index(end):
+        raise PageError(f"{page} should hold the line {begin} once and after it the line {end}")
+    before, after = found[: found.index(begin)], found[found.index(end) :]
     part = page.with_name(page.name + ".part")
-    part.write_text(f"{before}{BEGIN}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
+    part.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
     part.replace(page)
+
+
+def renewed_blocks(pages: Sequence[Path], blocks: Mapping[str, str]) -> None:
+    """Put each block into every page that has a place for it. Raises PageError where a page has none for any."""
+    for page in pages:
+        text = page.read_text(encoding="utf-8") if page.is_file() else ""
+        here = [block for block in blocks if any(marker in text for marker in markers(block))]
+        for block in here or [next(iter(blocks))]:
+            renewed(page, blocks[block], block)
 
 
 def study_tables(folder: Path, model: Path) -> str:

@@ -1,94 +1,191 @@
-"""The table of edits: success as the judge sees it, and how much of the rest was kept."""
+"""The table of edits: success as the judge sees it, how much of the rest was kept, and what it cost."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.editing.edits import KINDS, Outcome, outcome, pictures, scene_edits
-from benchmarks.editing.methods import METHODS, Batch, Method, Sampling, prepared
+from benchmarks.alignment.results import Line, Store, read_lines, write_json
+from benchmarks.alignment.statistics import Comparison, Estimate, compare, mean, rate, wilson
+from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
+from benchmarks.editing.methods import Batch, Method, prepared
+from benchmarks.editing.settings import METHODS
 from benchmarks.judge import read
-from training.evaluate import Rate, rate
 
 SCENES_SEED = 20_260_501
-"""Of the scenes that the table is made of. Strengths are to be tried out on scenes of other seeds."""
+"""Of the scenes that the table is made of."""
+TUNING_SEED = 77
+"""Of the scenes that settings are chosen on: no scene is in both."""
+KEPT = 20.0
+"""dB outside the object from which the rest counts as kept: below it, another picture was drawn."""
+ALL = "all"
+SUCCESS, REST = "success", "kept"
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is to be measured.
+
+    Attributes:
+        scenes: how many; each is edited in every way of KINDS, from one inversion.
+        steps: sampling steps.
+        seed: of the scenes.
+        batch: scenes at once.
+        methods: at least one, each once; the first is compared with the others.
+    """
+
+    scenes: int = 64
+    steps: int = 20
+    seed: int = SCENES_SEED
+    batch: int = 16
+    methods: tuple[Method, ...] = METHODS
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("scenes", self.scenes, 1), ("steps", self.steps, 2), ("batch", self.batch, 1)):
+            if value < least:
+                raise EditingError(f"{name} is {value}: it should be at least {least}")
+
+    def parts(self) -> list[slice]:
+        """The scenes of each batch."""
+        return [slice(first, min(first + self.batch, self.scenes)) for first in range(0, self.scenes, self.batch)]
+
+    def edits(self) -> dict[str, list[SceneEdit]]:
+        """By kind; scene by scene the same in all of them."""
+        return {kind: scene_edits(kind, self.scenes, self.seed) for kind in KINDS}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one kind of edit.
+    """One method on one kind of edit, or on all of them.
 
     Attributes:
         method: its name.
-        kind: the kind of edit.
+        settings: its settings, in words.
+        kind: the kind of edit, or "all".
         success: share of edits that the judge sees done.
-        kept: mean PSNR in dB outside the object's surroundings.
-        evaluations: of the UNet for each picture, the inversion included.
+        kept: PSNR in dB outside the object's surroundings.
+        clean: share of edits that are done with at least KEPT dB outside.
+        evaluations: times that the UNet saw each picture, the inversion included: twice in a guided step.
+        against: success of the first method minus that of this one, edit by edit; None for the first.
     """
 
     method: str
+    settings: str
     kind: str
-    success: Rate
-    kept: float
+    success: Estimate
+    kept: Estimate
+    clean: Estimate
     evaluations: int
+    against: Comparison | None
 
 
 def bench(
     pipe: Any,
-    sampling: Sampling,
-    *,
-    count: int = 64,
-    kinds: Sequence[str] = KINDS,
-    methods: Sequence[Method] = METHODS,
-    seed: int = SCENES_SEED,
+    question: Question,
+    folder: Path,
+    described: Mapping[str, Any],
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Every method on `count` scenes of every kind.
+    """Answer a question, or go on with it: what is done lies in `folder` and is not done again.
+
+    Args:
+        pipe: a text-to-image pipeline; its scheduler is replaced.
+        described: what else the results depend on; methods may be added to a folder later, all else must agree.
+        advance: told the batches done and all of them.
 
     Raises:
-        EditingError: settings that cannot be.
+        ResultsError: the folder holds something else.
+        EditingError: a plan could not be applied.
     """
     pipe = prepared(pipe)
-    starts = range(0, count, sampling.batch)
-    rows, done = [], 0
-    for number, kind in enumerate(kinds):
-        edits = scene_edits(kind, count, seed + number)
-        before = pictures(edits)
-        outcomes: dict[str, list[Outcome]] = {method.name: [] for method in methods}
-        evaluations: dict[str, list[int]] = {method.name: [] for method in methods}
-        for part in (slice(first, first + sampling.batch) for first in starts):
-            batch = Batch(pipe, sampling, edits[part], before[part])
-            for method in methods:
-                after, spent = batch.edited(method)
-                judged = zip(edits[part], before[part], after, read(after), strict=True)
-                outcomes[method.name] += [outcome(*each) for each in judged]
-                evaluations[method.name].append(spent)
-                done += 1
-                advance(done, len(kinds) * len(starts) * len(methods))
-        rows += [row(name, kind, found, round(fmean(evaluations[name]))) for name, found in outcomes.items()]
+    stated = {"scenes": question.scenes, "steps": question.steps, "seed": question.seed, "batch": question.batch}
+    store = Store(folder, {**described, **stated})
+    todo = [
+        (number, kind, method)
+        for number in range(len(question.parts()))
+        for kind in KINDS
+        for method in question.methods
+    ]
+    left = [each for each in todo if (key_of(each[2]), each[1], each[0]) not in store.done]
+    advance(len(todo) - len(left), len(todo))
+    edits = question.edits()
+    batch: tuple[int, Batch] | None = None
+    for done, (number, kind, method) in enumerate(left, len(todo) - len(left) + 1):
+        if batch is None or batch[0] != number:
+            batch = number, _batch(pipe, question, edits[KINDS[0]], number)
+        store.append(_line(batch[1], edits[kind][question.parts()[number]], method, kind, number))
+        advance(done, len(todo))
+    rows = answer(question, read_lines(folder))
+    write_json(folder / "summary.json", to_dict(rows, **described, **stated))
     return rows
 
 
-def row(method: str, kind: str, outcomes: Sequence[Outcome], evaluations: int) -> Row:
-    """The outcomes of one method on one kind, summed up."""
-    hits = sum(each.success for each in outcomes)
-    kept = round(fmean(each.kept for each in outcomes), 2)
-    return Row(method, kind, rate(hits, len(outcomes)), kept, evaluations)
+def key_of(method: Method) -> str:
+    """How the results name a method: other settings are another method."""
+    return f"{method.name}: {method.label}"
 
 
-def to_dict(rows: Sequence[Row], sampling: Sampling, **about: Any) -> dict[str, Any]:
+def answer(question: Question, lines: Sequence[Line]) -> list[Row]:
+    """What the results say: for each method a row for each kind and one for all."""
+    found = {(line.method, line.part, line.batch): line for line in lines}
+    batches = range(len(question.parts()))
+
+    def scores(method: Method, name: str, kind: str) -> list[float]:
+        kinds = KINDS if kind == ALL else (kind,)
+        return [value for each in kinds for n in batches for value in found[key_of(method), each, n].scores[name]]
+
+    rows = []
+    for method in question.methods:
+        spent = fmean(found[key_of(method), kind, n].evaluations for kind in KINDS for n in batches)
+        for kind in (*KINDS, ALL):
+            # The four edits of a scene hang together.
+            clusters = list(range(question.scenes)) * (len(KINDS) if kind == ALL else 1)
+            success, kept = scores(method, SUCCESS, kind), scores(method, REST, kind)
+            first = scores(question.methods[0], SUCCESS, kind)
+            clean = [float(hit and rest >= KEPT) for hit, rest in zip(success, kept, strict=True)]
+            rows.append(
+                Row(
+                    method.name,
+                    method.label,
+                    kind,
+                    rate(success, clusters) if kind == ALL else wilson(round(sum(success)), len(success)),
+                    mean(kept, clusters),
+                    rate(clean, clusters) if kind == ALL else wilson(round(sum(clean)), len(clean)),
+                    round(spent),
+                    None if method is question.methods[0] else compare(first, success, clusters),
+                )
+            )
+    return rows
+
+
+def best(rows: Sequence[Row]) -> list[Row]:
+    """Of each method the candidate to be declared, by its row over all edits; the rule stands in `settings`."""
+    total = [row for row in rows if row.kind == ALL]
+    return [
+        max(
+            (row for row in total if row.method == name),
+            key=lambda row: (row.clean.value, row.success.value, row.kept.value),
+        )
+        for name in dict.fromkeys(row.method for row in total)
+    ]
+
+
+def to_dict(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     """Plain JSON types."""
-    return {**about, "sampling": asdict(sampling), "rows": [asdict(each) for each in rows]}
+    return {**about, "rows": [asdict(each) for each in rows]}
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Heading and lines: a line for each method, success and dB kept for each kind of edit, evaluations."""
-    kinds = list(dict.fromkeys(each.kind for each in rows))
-    lines = [["", *kinds, "evaluations"]]
-    for name in dict.fromkeys(each.method for each in rows):
-        own = {each.kind: each for each in rows if each.method == name}
-        cells = [f"{own[kind].success}, {own[kind].kept:.1f} dB" for kind in kinds]
-        lines.append([name, *cells, str(round(fmean(each.evaluations for each in own.values())))])
-    return lines
+def _batch(pipe: Any, question: Question, edits: Sequence[SceneEdit], number: int) -> Batch:
+    part = question.parts()[number]
+    captions = [edit.caption for edit in edits[part]]
+    return Batch(pipe, question.steps, pictures(edits[part]), captions, part.start)
+
+
+def _line(batch: Batch, edits: Sequence[SceneEdit], method: Method, kind: str, number: int) -> Line:
+    after = batch.edited(method, edits)
+    found = [outcome(*each) for each in zip(edits, batch.before, after.pictures, read(after.pictures), strict=True)]
+    scores = {SUCCESS: [float(each.success) for each in found], REST: [each.kept for each in found]}
+    return Line(key_of(method), kind, number, scores, after.evaluations, round(after.seconds, 2))

@@ -62,8 +62,8 @@ class SceneEdit:
 
     @property
     def added(self) -> str:
-        """What comes, as an editorial prompt: the object as it is to be, or the background where it was."""
-        return described_background(self.scene) if self.wanted is None else _called(self.wanted)
+        """What comes, as an editorial prompt: the object as it is to be, or what is left without it."""
+        return self.swapped if self.wanted is None else _called(self.wanted)
 
     @property
     def removed(self) -> str | None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -14,12 +16,16 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from benchmarks.alignment.results import Line, Store, read_lines
+from benchmarks.alignment.statistics import Estimate, mean
+from benchmarks.alignment.tables import Table
 from benchmarks.editing.edits import EditingError, pictures, scene_edits
 from lib_ebca.hosts.diffusers import encoded
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of, pictures_of
 from lib_ebca.inversion import EXACT, FixedPoint
 from lib_ebca.regularisation import PUBLISHED, Regularisation
 
+BLOCK = "inversions"
 DRAWN, PHOTOGRAPHS = "drawn", "photographs"
 # Photographs that lie in the wheels of scikit-image and scikit-learn: nothing is downloaded.
 SHIPPED = {
@@ -48,7 +54,7 @@ def _fixed(iterations: int, memory: int) -> Way:
 WAYS = (
     Way("plain DDIM", {"method": "published", "regularisation": Regularisation(rounds=0)}),
     Way("published (regularised)", {"method": "published", "regularisation": PUBLISHED}),
-    *(_fixed(iterations, memory) for iterations in (1, 2, 4, 8) for memory in ((0,) if iterations == 1 else (0, 2))),
+    *(_fixed(iterations, memory) for iterations, memory in ((1, 0), (2, 0), (4, 0), (4, 2), (8, 2))),
     Way("fixed-point, default", {"method": "fixed-point", "fixed_point": EXACT}),
 )
 
@@ -63,22 +69,22 @@ class Sample:
 
 @dataclass(frozen=True)
 class Row:
-    """One inversion on one set of pictures, means over them.
+    """One inversion on one set of pictures.
 
     Attributes:
         way: the inversion's name.
         pictures: the set's name.
         psnr: of the picture that comes back against the picture, in dB.
         vae: of the picture through the VAE alone, in dB: what no inversion can pass.
-        latents: root mean square error of the latents that come back.
+        own: of the picture that comes back against that of the VAE alone, in dB: what the inversion alone loses.
         evaluations: of the UNet for each picture, inverting only.
     """
 
     way: str
     pictures: str
-    psnr: float
-    vae: float
-    latents: float
+    psnr: Estimate
+    vae: Estimate
+    own: Estimate
     evaluations: int
 
 
@@ -108,30 +114,52 @@ def photographs(width: int, height: int) -> Iterator[Sample]:
 
 def compare(
     pipe: Any,
-    samples: Sequence[Sample],
-    name: str,
+    sets: Mapping[str, Sequence[Sample]],
+    folder: Path,
+    described: Mapping[str, Any],
     *,
     steps: int = 50,
-    batch: int = 16,
+    batch: int = 8,
     ways: Sequence[Way] = WAYS,
     advance: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Row]:
-    """Every inversion on a set of pictures of one size, sampled again by the pipeline itself."""
+    """Every inversion on sets of pictures of one size, sampled again by the pipeline itself.
+
+    Args:
+        pipe: a text-to-image pipeline; its scheduler is replaced.
+        sets: pictures by the set's name.
+        folder: where the results lie; what is done there is not done again.
+        described: what else the results depend on.
+        steps: sampling steps.
+        batch: pictures at once.
+        ways: the inversions.
+        advance: told the batches done and all of them.
+
+    Raises:
+        ResultsError: the folder holds something else.
+    """
     pipe.set_progress_bar_config(disable=True)
     pipe.scheduler = edit_scheduler(pipe)
-    rows = []
-    for number, way in enumerate(ways):
-        found: list[tuple[float, float, float]] = []
-        evaluations: list[int] = []
-        for first in range(0, len(samples), batch):
-            part = samples[first : first + batch]
-            numbers, spent = _returned(pipe, part, way, steps)
-            found += numbers
-            evaluations.append(spent)
-        psnr, vae, error = (fmean(column) for column in zip(*found, strict=True))
-        rows.append(Row(way.name, name, round(psnr, 2), round(vae, 2), error, round(fmean(evaluations))))
-        advance(number + 1, len(ways))
-    return rows
+    sizes = {name: len(samples) for name, samples in sets.items()}
+    store = Store(folder, {**described, "pictures": sizes, "steps": steps, "batch": batch})
+    parts = {
+        name: [samples[first : first + batch] for first in range(0, len(samples), batch)]
+        for name, samples in sets.items()
+    }
+    todo = [(way, name, number) for name in parts for way in ways for number in range(len(parts[name]))]
+    for done, (way, name, number) in enumerate(todo):
+        advance(done, len(todo))
+        if (way.name, name, number) not in store.done:
+            begun = time.perf_counter()
+            scores, spent = _returned(pipe, parts[name][number], way, steps)
+            store.append(Line(way.name, name, number, scores, spent, round(time.perf_counter() - begun, 2)))
+    advance(len(todo), len(todo))
+    found = {line.key: line for line in read_lines(folder)}
+    return [
+        _row(name, way.name, [found[way.name, name, number] for number in range(len(parts[name]))])
+        for name in parts
+        for way in ways
+    ]
 
 
 def to_dict(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
@@ -139,18 +167,30 @@ def to_dict(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     return {**about, "rows": [asdict(each) for each in rows]}
 
 
-def table(rows: Sequence[Row]) -> list[list[str]]:
-    """Heading and lines."""
-    lines = [["pictures", "inversion", "evaluations", "PSNR", "VAE alone", "error of the latents"]]
-    for each in rows:
-        numbers = [str(each.evaluations), f"{each.psnr:.2f} dB", f"{each.vae:.2f} dB", f"{each.latents:.2e}"]
-        lines.append([each.pictures, each.way, *numbers])
-    return lines
+def table(rows: Sequence[Row], steps: int) -> Table:
+    """A line for each set and inversion."""
+    counts = ", ".join(f"{row.psnr.n} {row.pictures}" for row in rows if row.way == rows[0].way)
+    heading = ("pictures", "inversion", "evaluations", "PSNR, dB", "VAE alone, dB", "against the VAE alone, dB")
+    lines = [
+        (each.pictures, each.way, str(each.evaluations), *map(_interval, (each.psnr, each.vae, each.own)))
+        for each in rows
+    ]
+    return Table(f"Inverted and sampled again in {steps} steps ({counts}), mean [95 % interval]", heading, tuple(lines))
 
 
-def _returned(
-    pipe: Any, samples: Sequence[Sample], way: Way, steps: int
-) -> tuple[list[tuple[float, float, float]], int]:
+def _row(pictures: str, way: str, lines: Sequence[Line]) -> Row:
+    columns = [[value for line in lines for value in line.scores[name]] for name in ("psnr", "vae", "own")]
+    psnr, vae, own = (mean(column, range(len(column))) for column in columns)
+    return Row(way, pictures, psnr, vae, own, round(fmean(line.evaluations for line in lines)))
+
+
+def _interval(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.low):
+        return f"{estimate.value:.1f}"
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
+
+
+def _returned(pipe: Any, samples: Sequence[Sample], way: Way, steps: int) -> tuple[dict[str, list[float]], int]:
     wanted = torch.stack([sample.picture for sample in samples])
     captions = [sample.caption for sample in samples]
     latents = latents_of(pipe, wanted)
@@ -165,10 +205,12 @@ def _returned(
             guidance_scale=1.0,
             output_type="latent",
         ).images
-    error = (back.float() - latents.to(back.device).float()).square().mean((1, 2, 3)).sqrt()
     shown, through = (pictures_of(pipe, each).float().cpu() for each in (back, latents))
-    columns = zip(_psnr(shown, wanted), _psnr(through, wanted), error.tolist(), strict=True)
-    return list(columns), found.evaluations
+    return {
+        "psnr": _psnr(shown, wanted),
+        "vae": _psnr(through, wanted),
+        "own": _psnr(shown, through),
+    }, found.evaluations
 
 
 def _psnr(first: Tensor, second: Tensor) -> list[float]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -15,75 +16,94 @@ from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of
 from lib_ebca.inversion import EXACT, Inversion
 from lib_ebca.plan import Edit, Plan
-from lib_ebca.regularisation import PUBLISHED, Regularisation
+from lib_ebca.regularisation import Regularisation
 
+FIXED_POINT, PLAIN = "fixed-point", "plain"
 INVERSIONS: dict[str, dict[str, Any]] = {
-    "fixed-point": {"method": "fixed-point", "fixed_point": EXACT},
-    "published": {"method": "published", "regularisation": PUBLISHED},
-    "plain": {"method": "published", "regularisation": Regularisation(rounds=0)},
+    FIXED_POINT: {"method": "fixed-point", "fixed_point": EXACT},
+    PLAIN: {"method": "published", "regularisation": Regularisation(rounds=0)},
 }
+OBJECT, SCENE = "object", "scene"
 
 
 @dataclass(frozen=True)
-class Method:
-    """A way to edit.
+class PlanSettings:
+    """The caption stays the prompt and the negative prompt, and the two edits of a plan act.
 
     Attributes:
-        name: as it stands in the table.
-        inversion: one of INVERSIONS, None for img2img.
-        swap: whether the prompt is swapped for the one wanted; else the edits of a plan do it.
-        strength: of img2img.
-    """
-
-    name: str
-    inversion: str | None
-    swap: bool
-    strength: float = 0.0
-
-
-METHODS = (
-    Method("EBCA, fixed-point inversion", "fixed-point", swap=False),
-    Method("EBCA, published inversion", "published", swap=False),
-    Method("swapped prompt, plain DDIM inversion", "plain", swap=True),
-    Method("swapped prompt, fixed-point inversion", "fixed-point", swap=True),
-    Method("img2img 0.5", None, swap=True, strength=0.5),
-    Method("img2img 0.75", None, swap=True, strength=0.75),
-)
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """How pictures are sampled, and how strongly the edits of a plan act.
-
-    Attributes:
-        steps: sampling steps.
         guidance: guidance scale.
+        words: what the edits say: "object" names the object, "scene" all that is in the picture, as captions do.
         add: strength of what comes.
         take: strength of what goes, to be subtracted.
         start: fraction of the pass after which both act.
         gamma: BCU on both editorial contexts.
-        batch: pictures at once.
     """
 
-    steps: int = 50
     guidance: float = 7.5
+    words: str = OBJECT
     add: float = 0.75
     take: float = 0.65
-    start: float = 0.5
-    gamma: float = 6e-4
-    batch: int = 16
-
-    def __post_init__(self) -> None:
-        if self.steps < 2 or self.batch < 1:
-            raise EditingError(f"steps is {self.steps} and batch {self.batch}: they should be at least 2 and 1")
+    start: float = 0.0
+    gamma: float = 0.0
 
 
-def plan_of(edit: SceneEdit, sampling: Sampling) -> Plan:
+@dataclass(frozen=True)
+class SwapSettings:
+    """The prompt is swapped for a caption of the picture that is wanted.
+
+    Attributes:
+        guidance: guidance scale.
+        negative: whether the caption of the picture as it was is the negative prompt; else that is empty.
+    """
+
+    guidance: float = 7.5
+    negative: bool = False
+
+
+@dataclass(frozen=True)
+class NoiseSettings:
+    """img2img under a caption of the picture that is wanted.
+
+    Attributes:
+        guidance: guidance scale.
+        strength: fraction of the pass that is made anew.
+    """
+
+    guidance: float = 7.5
+    strength: float = 0.75
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to edit, with its settings.
+
+    Attributes:
+        name: as it stands in the table.
+        settings: which decide what kind of method it is.
+        inversion: where sampling starts, one of INVERSIONS; img2img has none.
+    """
+
+    name: str
+    settings: PlanSettings | SwapSettings | NoiseSettings
+    inversion: str | None = FIXED_POINT
+
+    @property
+    def label(self) -> str:
+        """The settings in words."""
+        return ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
+            for name, value in asdict(self.settings).items()
+        )
+
+
+def plan_of(edit: SceneEdit, settings: PlanSettings) -> Plan:
     """The edit as a plan."""
-    common = {"start": sampling.start, "attn": sampling.gamma, "norm": sampling.gamma}
-    edits = [Edit(edit.added, sampling.add, **common)]
-    if edit.removed is not None:
-        edits.append(Edit(edit.removed, -sampling.take, **common))
+    scene = settings.words == SCENE
+    comes, goes = (edit.swapped, edit.caption) if scene else (edit.added, edit.removed)
+    common = {"start": settings.start, "attn": settings.gamma, "norm": settings.gamma}
+    edits = [Edit(comes, settings.add, **common)] if settings.add else []
+    if goes is not None and settings.take:
+        edits.append(Edit(goes, -settings.take, **common))
     return Plan(None, tuple(edits))
 
 
@@ -94,66 +114,87 @@ def prepared(pipe: Any) -> Any:
     return pipe
 
 
+@dataclass(frozen=True, eq=False)
+class Edited:
+    """Pictures (B, 3, H, W) in [0, 1]; how often the UNet saw each, inversion included; seconds without it."""
+
+    pictures: Tensor
+    evaluations: int
+    seconds: float
+
+
 class Batch:
-    """Pictures that are edited together; an inversion is made once for all methods that start from it.
+    """Scenes that are edited together, in whatever way; an inversion is made once for all that start from it.
 
     Args:
         pipe: a :func:`prepared` text-to-image pipeline.
-        sampling: how to sample.
-        edits: what is to change.
+        steps: sampling steps.
         before: (B, 3, H, W) in [0, 1], the pictures.
+        captions: what is in them.
+        first: number of the first one; img2img takes its seeds from it.
     """
 
-    def __init__(self, pipe: Any, sampling: Sampling, edits: Sequence[SceneEdit], before: Tensor) -> None:
-        self.pipe, self.sampling, self.edits, self.before = pipe, sampling, edits, before
+    def __init__(self, pipe: Any, steps: int, before: Tensor, captions: Sequence[str], first: int = 0) -> None:
+        self.pipe, self.steps, self.before, self.captions = pipe, steps, before, list(captions)
+        self.seeds = range(first, first + len(before))
         self._inverted: dict[str, Inversion] = {}
 
-    def edited(self, method: Method) -> tuple[Tensor, int]:
-        """The pictures (B, 3, H, W) in [0, 1] after a method, and the evaluations of the UNet each took."""
-        if method.inversion is None:
-            return self._varied(method.strength), int(self.sampling.steps * method.strength)
-        found = self._noise(method.inversion)
-        captions = [edit.caption for edit in self.edits]
-        words = {"prompt": captions, "negative_prompt": captions}
-        if method.swap:
-            words = {"prompt": [edit.swapped for edit in self.edits], "negative_prompt": [""] * len(self.edits)}
-        plans = [plan_of(edit, self.sampling) for edit in self.edits]
-        with encoded(self.pipe) if method.swap else energy_attention(self.pipe, plans) as run:
-            result = self.pipe(**words, **self._common(), latents=found.latents.to(self.pipe.unet.dtype))
+    def edited(self, method: Method, edits: Sequence[SceneEdit]) -> Edited:
+        """The pictures after a method."""
+        spent = 0 if method.inversion is None else self._noise(method.inversion).evaluations
+        begun = time.perf_counter()
+        calls: list[int] = []
+        watch = self.pipe.unet.register_forward_pre_hook(lambda _, inputs: calls.append(len(inputs[0])))
+        try:
+            pictures = self._sampled(method, edits)
+        finally:
+            watch.remove()
+        seconds = time.perf_counter() - begun
+        return Edited(pictures, spent + sum(calls) // len(self.captions), seconds)
+
+    def _sampled(self, method: Method, edits: Sequence[SceneEdit]) -> Tensor:
+        settings = method.settings
+        if isinstance(settings, NoiseSettings):
+            return self._varied(settings, [edit.swapped for edit in edits])
+        assert method.inversion is not None
+        common = self._common(settings.guidance)
+        common["latents"] = self._noise(method.inversion).latents.to(self.pipe.unet.dtype)
+        if isinstance(settings, SwapSettings):
+            swapped, negative = [edit.swapped for edit in edits], self.captions if settings.negative else None
+            with encoded(self.pipe):
+                return _pictures(self.pipe(prompt=swapped, negative_prompt=negative, **common))
+        with energy_attention(self.pipe, [plan_of(edit, settings) for edit in edits]) as run:
+            pictures = _pictures(self.pipe(prompt=self.captions, negative_prompt=self.captions, **common))
         if run.comments:
             raise EditingError(run.comments[0])
-        return result.images.float().cpu(), found.evaluations + self.sampling.steps
+        return pictures
 
     def _noise(self, inversion: str) -> Inversion:
         if inversion not in self._inverted:
+            latents = latents_of(self.pipe, self.before)
             self._inverted[inversion] = invert(
-                self.pipe,
-                latents_of(self.pipe, self.before),
-                [edit.caption for edit in self.edits],
-                steps=self.sampling.steps,
-                seeds=tuple(range(len(self.edits))),
-                **INVERSIONS[inversion],
+                self.pipe, latents, self.captions, steps=self.steps, seeds=tuple(self.seeds), **INVERSIONS[inversion]
             )
         return self._inverted[inversion]
 
-    def _varied(self, strength: float) -> Tensor:
+    def _varied(self, settings: NoiseSettings, prompts: Sequence[str]) -> Tensor:
         pipe = AutoPipelineForImage2Image.from_pipe(self.pipe)
         pipe.set_progress_bar_config(disable=True)
         with encoded(pipe):
-            result = pipe(
-                prompt=[edit.swapped for edit in self.edits],
-                negative_prompt=[""] * len(self.edits),
-                image=self.before,
-                strength=strength,
-                generator=[torch.Generator().manual_seed(row) for row in range(len(self.edits))],
-                **self._common(),
+            return _pictures(
+                pipe(
+                    prompt=list(prompts),
+                    image=self.before,
+                    strength=settings.strength,
+                    generator=[torch.Generator().manual_seed(seed) for seed in self.seeds],
+                    **self._common(settings.guidance),
+                )
             )
-        images: Tensor = result.images
-        return images.float().cpu()
 
-    def _common(self) -> dict[str, Any]:
-        return {
-            "num_inference_steps": self.sampling.steps,
-            "guidance_scale": self.sampling.guidance,
-            "output_type": "pt",
-        }
+    def _common(self, guidance: float) -> dict[str, Any]:
+        return {"num_inference_steps": self.steps, "guidance_scale": guidance, "output_type": "pt"}
+
+
+def _pictures(result: Any) -> Tensor:
+    pictures: Tensor = result.images
+    return pictures.float().cpu()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.alignment.page import BEGIN, END, PageError, judge_table, renewed, study_tables
+from benchmarks.alignment.page import PageError, judge_table, markers, renewed, renewed_blocks, study_tables
 from benchmarks.alignment.results import Line, ResultsError, Store, write_json
 from benchmarks.alignment.scoring import Judge
 from benchmarks.alignment.study import Counts, Size, parts
@@ -16,6 +16,8 @@ from benchmarks.alignment.tables import Table, markdown
 
 SIZE = Size(Counts(8, 0, 2, 2), Counts(40, 4, 2, 2))
 NAMES = ("plain", "0.01/0.02", "0.01/0", "-0.01/0", "0.02/0")
+
+BEGIN, END = markers()
 
 
 @pytest.fixture
@@ -74,6 +76,19 @@ def test_page_is_renewed_between_its_markers_alone(tmp_path: Path) -> None:
         with pytest.raises(PageError, match="should hold the line"):
             renewed(page, "new")
         assert page.read_text() == broken
+
+
+def test_each_page_takes_the_blocks_that_it_has_a_place_for(tmp_path: Path) -> None:
+    (first, first_end), (second, second_end) = markers("one"), markers("two")
+    short, full, none = (tmp_path / name for name in ("short.md", "full.md", "none.md"))
+    short.write_text(f"{first}\n{first_end}\n")
+    full.write_text(f"{first}\n{first_end}\n{second}\n{second_end}\n")
+    renewed_blocks([short, full], {"one": "1", "two": "2"})
+    assert short.read_text() == f"{first}\n\n1\n\n{first_end}\n"
+    assert full.read_text() == f"{first}\n\n1\n\n{first_end}\n{second}\n\n2\n\n{second_end}\n"
+    none.write_text("a page")
+    with pytest.raises(PageError, match="<!-- one: begin -->"):
+        renewed_blocks([none], {"one": "1", "two": "2"})
 
 
 def test_markdown_escapes_bars() -> None:

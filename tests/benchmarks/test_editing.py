@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
-from benchmarks.editing import bench, inversions
+from benchmarks.alignment.results import Line, ResultsError
+from benchmarks.editing import bench, inversions, tables
 from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
-from benchmarks.editing.methods import METHODS, Sampling, plan_of
+from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, SwapSettings, plan_of
+from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
+from benchmarks.editing.sheet import CELL, draw_sheet, shown
 from benchmarks.judge import read
 from lib_ebca.hosts.inversion import edit_scheduler
 from tests import tiny_pipe
@@ -79,11 +84,13 @@ def test_words() -> None:
     edit = SceneEdit("remove", Scene((disc, SceneObject("star", "blue")), "light", "gradient"), None)
     assert edit.caption == "a striped red circle and a blue star on a light gradient background"
     assert edit.swapped == "a blue star on a light gradient background"
-    assert (edit.added, edit.removed) == ("a light gradient background", "a striped red circle")
+    assert (edit.added, edit.removed) == (edit.swapped, "a striped red circle")
     alone = SceneEdit("remove", Scene((disc,), "white"), None)
     assert alone.swapped == "a white background"
-    plan = plan_of(edit, Sampling(add=1.0, take=0.5, start=0.3, gamma=0.0))
-    assert plan.to_text() == "<edit:a light gradient background:1:from=0.3> <edit:a striped red circle:-0.5:from=0.3>"
+    plan = plan_of(edit, PlanSettings(words=OBJECT, add=1.0, take=0.5, start=0.3))
+    assert plan.to_text() == f"<edit:{edit.swapped}:1:from=0.3> <edit:a striped red circle:-0.5:from=0.3>"
+    plan = plan_of(edit, PlanSettings(words=SCENE, add=1.0, take=1.0))
+    assert plan.to_text() == f"<edit:{edit.swapped}:1> <edit:{edit.caption}:-1>"
 
 
 @pytest.fixture(scope="module")
@@ -93,31 +100,113 @@ def pipe() -> Any:
     return made
 
 
-def test_a_run_fills_the_table(pipe: Any) -> None:
+SMALL = bench.Question(scenes=3, steps=4, batch=2)
+
+
+def test_a_run_fills_the_table_and_goes_on(pipe: Any, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
-    sampling = Sampling(steps=4, batch=2)
-    rows = bench.bench(pipe, sampling, count=3, kinds=("colour",), advance=lambda *done: told.append(done))
-    assert [row.method for row in rows] == [method.name for method in METHODS]
-    assert told[-1] == (2 * len(METHODS), 2 * len(METHODS))
+    rows = bench.bench(pipe, SMALL, tmp_path / "out", {"model": "tiny"}, lambda *done: told.append(done))
+    total = 2 * len(KINDS) * len(METHODS)
+    assert told[0] == (0, total) and told[-1] == (total, total)
+    assert [(row.method, row.kind) for row in rows] == [
+        (method.name, kind) for method in METHODS for kind in (*KINDS, "all")
+    ]
     spent = {row.method: row.evaluations for row in rows}
-    assert spent["swapped prompt, plain DDIM inversion"] == spent["EBCA, published inversion"] == 3 + 4
-    assert spent["img2img 0.5"] == 2 and spent["EBCA, fixed-point inversion"] > 8
-    lines = bench.table(rows)
-    assert lines[0] == ["", "colour", "evaluations"] and len(lines) == 1 + len(METHODS)
-    data = json.loads(json.dumps(bench.to_dict(rows, sampling, scenes=3)))
-    assert data["scenes"] == 3 and data["rows"][0]["success"]["n"] == 3
+    # Two rows in each of four guided steps, after an inversion of three or more.
+    assert spent[SWAP_PLAIN] == 3 + 8 and spent[SWAP] > 5 + 8 and spent[IMG2IMG] == 2 * 3
+    assert {row.kind: row.success.n for row in rows} == dict.fromkeys(KINDS, 3) | {"all": 12}
+    assert rows[0].against is None and rows[-1].against is not None and rows[-1].against.difference.n == 12
+
+    results = tmp_path / "out" / "results.jsonl"
+    kept = results.read_text().splitlines(keepends=True)[:-3]
+    results.write_text("".join(kept))
+    told.clear()
+    assert bench.bench(pipe, SMALL, tmp_path / "out", {"model": "tiny"}, lambda *done: told.append(done)) == rows
+    assert told == [(total - 3 + number, total) for number in range(4)]
+    with pytest.raises(ResultsError, match="its steps differs"):
+        bench.bench(pipe, dataclasses.replace(SMALL, steps=5), tmp_path / "out", {"model": "tiny"})
 
 
-def test_inversions_are_compared(pipe: Any) -> None:
+def rows_of(*hits: tuple[str, list[float], float]) -> list[bench.Row]:
+    """Rows of methods that all edit alike: name, success of each scene, dB kept."""
+    question = dataclasses.replace(SMALL, methods=tuple(Method(name, SwapSettings()) for name, _, _ in hits))
+    lines = [
+        Line(
+            bench.key_of(Method(name, SwapSettings())),
+            kind,
+            number,
+            {"success": part, "kept": [kept] * len(part)},
+            9,
+            1,
+        )
+        for name, success, kept in hits
+        for kind in KINDS
+        for number, part in enumerate((success[:2], success[2:]))
+    ]
+    return bench.answer(question, lines)
+
+
+def test_tables_say_what_was_found(tmp_path: Path) -> None:
+    rows = rows_of(("good", [1, 1, 1], 30.0), ("bad", [0, 0, 0], 19.0))
+    bad = tables.main_table(rows, SMALL).rows[1]
+    assert bad[1].startswith("0 [0, 56], 19.0 dB") and bad[-2:] == ("0 [0, 24]", "9")
+    against = tables.comparisons(rows).rows[0]
+    assert against[5].startswith("+100.0 [") and against[6] == "12 : 0"
+    assert "succeeds more often than bad (+100.0" in tables.verdict(rows)
+    assert "11.0 dB more kept" in tables.verdict(rows)
+    even = rows_of(("good", [1, 0, 1], 30.0), ("bad", [0, 1, 1], 31.0))
+    assert "not clearly more or less often than bad (+0.0" in tables.verdict(
+        even
+    ) and "1.0 dB less kept" in tables.verdict(even)
+    assert tables.judged(tmp_path) == ""
+    rates = {f"{count}: exact": {"rate": rate} for count, rate in (("one", 0.946), ("two", 0.994))}
+    (tmp_path / "judge.json").write_text(json.dumps({"after a VAE round trip": rates}))
+    found = tables.blocks(rows, SMALL, tmp_path)
+    assert "94.6 % of drawings of one object and 99.4 % of two" in found["editing"]
+    assert "guidance 7.5, negative False" in found["editing-details"]
+
+
+def test_the_best_candidate_keeps_the_rest(pipe: Any) -> None:
+    rows = rows_of(("same", [1, 1, 1], 19.0))
+    weaker = [dataclasses.replace(row, settings="weaker") for row in rows_of(("same", [1, 1, 0], 25.0))]
+    assert [row.settings for row in bench.best([*rows, *weaker])] == ["weaker"]
+    assert [row[1][-2:] for row in tables.tuning_table([*rows, *weaker], SMALL).rows] == ["se", " *"]
+
+
+def test_settings_are_candidates_and_scenes_are_disjoint() -> None:
+    assert set(METHODS) <= set(CANDIDATES)
+    assert len({bench.key_of(method) for method in CANDIDATES}) == len(CANDIDATES)
+    reported = {edit.caption for edit in scene_edits("colour", 64, bench.SCENES_SEED)}
+    scenes = {edit.scene for edit in scene_edits("colour", 64, bench.SCENES_SEED)}
+    assert reported and not scenes & {edit.scene for edit in scene_edits("colour", 64, bench.TUNING_SEED)}
+
+
+def test_all_kinds_edit_the_same_scenes() -> None:
+    first, *others = SMALL.edits().values()
+    for edits in others:
+        assert [edit.scene for edit in edits] == [edit.scene for edit in first]
+
+
+def test_the_sheet_shows_each_kind(pipe: Any, tmp_path: Path) -> None:
+    question = dataclasses.replace(SMALL, methods=METHODS[-1:])
+    draw_sheet(pipe, question, tmp_path / "docs" / "sheet.png")
+    with Image.open(tmp_path / "docs" / "sheet.png") as image:
+        assert image.width > 3 * CELL and image.height > 2 * CELL
+    assert [edit.kind for edit in shown(bench.Question())] == [kind for kind in KINDS for _ in range(2)]
+
+
+def test_inversions_are_compared(pipe: Any, tmp_path: Path) -> None:
     ways = [
         way
         for way in inversions.WAYS
         if "1 a step" in way.name or "8 a step, memory" in way.name or "plain" in way.name
     ]
-    rows = inversions.compare(pipe, inversions.drawn(2, 1), "drawn", steps=4, ways=ways)
+    sets = {"drawn": inversions.drawn(3, 1)}
+    rows = inversions.compare(pipe, sets, tmp_path, {}, steps=4, batch=2, ways=ways)
     assert [row.evaluations for row in rows] == [3, 5, 33]
-    assert rows[2].latents < rows[0].latents
-    assert inversions.table(rows)[0][0] == "pictures"
+    assert rows[2].own.value > rows[0].own.value and rows[0].vae == rows[2].vae
+    assert inversions.compare(pipe, sets, tmp_path, {}, steps=4, batch=2, ways=ways) == rows
+    assert inversions.table(rows, 4).rows[2][:3] == ("drawn", ways[2].name, "33")
 
 
 def test_photographs_that_ship_with_packages() -> None:
@@ -127,6 +216,6 @@ def test_photographs_that_ship_with_packages() -> None:
     assert all(float(sample.picture.min()) >= 0 and float(sample.picture.max()) <= 1 for sample in found)
 
 
-def test_sampling_that_cannot_be() -> None:
-    with pytest.raises(EditingError, match="should be at least 2 and 1"):
-        Sampling(steps=1)
+def test_questions_that_cannot_be() -> None:
+    with pytest.raises(EditingError, match="steps is 1: it should be at least 2"):
+        bench.Question(steps=1)

@@ -1,0 +1,48 @@
+"""The methods of the table, each at the best of its candidates.
+
+`ebca bench editing --tune` runs all candidates on scenes of their own and names the best of each method: the one with
+the most edits done and the rest kept, among equals the one with the most edits done, then the one that keeps more.
+"""
+
+from __future__ import annotations
+
+from benchmarks.editing.methods import (
+    FIXED_POINT,
+    OBJECT,
+    PLAIN,
+    SCENE,
+    Method,
+    NoiseSettings,
+    PlanSettings,
+    SwapSettings,
+)
+
+EBCA, SWAP_PLAIN, SWAP, IMG2IMG = "EBCA", "swapped prompt, plain DDIM inversion", "swapped prompt", "img2img"
+
+METHODS = (
+    Method(EBCA, PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2)),
+    Method(SWAP_PLAIN, SwapSettings(3.0), PLAIN),
+    Method(SWAP, SwapSettings(3.0), FIXED_POINT),
+    Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
+)
+"""The first is compared with the others."""
+
+_PLANS = (
+    *(PlanSettings(3.0, OBJECT, 1.0, 0.9, start) for start in (0.1, 0.2, 0.3)),
+    *(PlanSettings(5.0, OBJECT, 1.0, 0.9, start) for start in (0.3, 0.4)),
+    PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2, 6e-4),
+    PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4),
+    # The numbers of the preset cat-to-dog.
+    PlanSettings(7.5, OBJECT, 0.75, 0.65, 0.5, 6e-4),
+    PlanSettings(3.0, SCENE, 1.0, 1.0, 0.2),
+    PlanSettings(5.0, SCENE, 1.0, 1.0, 0.3),
+)
+_SWAPS = tuple(SwapSettings(guidance, negative) for guidance in (2.0, 3.0, 5.0) for negative in (False, True))
+_NOISES = tuple(NoiseSettings(guidance, strength) for guidance in (3.0, 5.0, 7.5) for strength in (0.5, 0.65, 0.75))
+
+CANDIDATES = (
+    *(Method(EBCA, settings) for settings in _PLANS),
+    *(Method(SWAP_PLAIN, settings, PLAIN) for settings in _SWAPS),
+    *(Method(SWAP, settings, FIXED_POINT) for settings in _SWAPS),
+    *(Method(IMG2IMG, settings, None) for settings in _NOISES),
+)

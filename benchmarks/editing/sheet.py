@@ -1,0 +1,57 @@
+"""A picture of the table: its first scenes before and after, two for each kind of edit, not chosen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from benchmarks.editing.bench import Question
+from benchmarks.editing.edits import KINDS, SceneEdit, pictures
+from benchmarks.editing.methods import Batch, prepared
+from cli.painting import image_of
+from cli.pictures import png
+from cli.sheet import contact_sheet
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+OF_EACH = 2
+CELL, TEXT = 96, 13
+
+
+def draw_sheet(pipe: Any, question: Question, path: Path) -> None:
+    """Write it as PNG: a column for each scene, a row for the scenes as they were and for each method."""
+    edits = shown(question)
+    before = pictures(edits)
+    batch = Batch(prepared(pipe), question.steps, before, [edit.caption for edit in edits])
+    rows = [("before", _images(before))]
+    rows += [
+        (method.name.replace(", ", ",\n"), _images(batch.edited(method, edits).pictures)) for method in question.methods
+    ]
+    title = f"The first {len(edits)} scenes, not chosen"
+    sheet = contact_sheet(title, [heading(edit) for edit in edits], rows, cell=CELL, text_size=TEXT)
+    part = path.with_name(path.name + ".part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part.write_bytes(png(sheet))
+    part.replace(path)
+
+
+def shown(question: Question) -> list[SceneEdit]:
+    """The table's first scenes, with each kind of edit on the next few of them."""
+    edits = question.edits()
+    kinds = [kind for kind in KINDS for _ in range(OF_EACH)]
+    return [edits[kind][number] for number, kind in enumerate(kinds[: question.scenes])]
+
+
+def heading(edit: SceneEdit) -> str:
+    """What is asked for, in few words."""
+    if edit.wanted is None:
+        return f"remove the {edit.target.colour} {edit.target.shape}"
+    wanted = {"colour": edit.wanted.colour, "shape": edit.wanted.shape, "restyle": edit.wanted.style}[edit.kind]
+    return f"{edit.target.colour} {edit.target.shape}: {wanted}"
+
+
+def _images(values: torch.Tensor) -> list[Image]:
+    return [image_of(each[None]) for each in values]

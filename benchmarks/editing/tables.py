@@ -1,0 +1,125 @@
+"""The editing benchmark's rows as tables of text, for the terminal and for the page."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks.alignment.statistics import Estimate
+from benchmarks.alignment.tables import Table, change, markdown, probability
+from benchmarks.editing.bench import ALL, KEPT, Question, Row, best
+
+BLOCK, DETAILS = "editing", "editing-details"
+
+
+def main_table(rows: Sequence[Row], question: Question) -> Table:
+    """A line for each method: success and dB kept for each kind of edit, and what an edit costs."""
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    lines = []
+    for name in _methods(rows):
+        own = {row.kind: row for row in rows if row.method == name}
+        cells = [f"{_share(own[kind].success)}, {own[kind].kept.value:.1f} dB" for kind in kinds]
+        lines.append((name, *cells, _share(own[ALL].clean), str(own[ALL].evaluations)))
+    title = (
+        f"Edits that succeed, % [95 % interval], and PSNR outside the object: {question.scenes} unseen scenes, each "
+        f"edited in {len(kinds) - 1} ways, {question.steps} steps"
+    )
+    heading = ("method", *kinds, f"done, rest at {KEPT:g} dB or more", "evaluations")
+    return Table(title, heading, tuple(lines))
+
+
+def comparisons(rows: Sequence[Row]) -> Table:
+    """The first method against each of the others, edit by edit."""
+    first, *others = _methods(rows)
+    kinds = list(dict.fromkeys(row.kind for row in rows))
+    lines = []
+    for name in others:
+        own = {row.kind: row.against for row in rows if row.method == name}
+        cells = [change(found) for kind in kinds if (found := own[kind]) is not None]
+        overall = own[ALL]
+        assert overall is not None
+        lines.append((name, *cells, f"{overall.wins} : {overall.losses}", probability(overall.p)))
+    return Table(
+        f"Success of {first} minus that of another method, points", ("against", *kinds, "won : lost", "p"), tuple(lines)
+    )
+
+
+def settings_table(rows: Sequence[Row]) -> Table:
+    """Every method's settings."""
+    found = {row.method: (row.settings, _interval(row.kept)) for row in rows if row.kind == ALL}
+    lines = tuple((name, *values) for name, values in found.items())
+    return Table("Settings, and PSNR outside the object over all edits, dB", ("method", "settings", "PSNR"), lines)
+
+
+def tuning_table(rows: Sequence[Row], question: Question) -> Table:
+    """Every candidate over all edits; a star marks the best of its method."""
+    chosen = best(rows)
+    lines = [
+        (
+            row.method,
+            row.settings + (" *" if row in chosen else ""),
+            _share(row.success),
+            f"{row.kept.value:.1f} dB",
+            _share(row.clean),
+        )
+        for row in rows
+        if row.kind == ALL
+    ]
+    heading = ("method", "settings", "success, %", "PSNR outside", f"done, rest at {KEPT:g} dB or more, %")
+    return Table(f"Candidates on {question.scenes} scenes of their own, * the best", heading, tuple(lines))
+
+
+def judged(model: Path) -> str:
+    """How often the judge itself is right on pictures that went through the model's VAE; empty if nobody measured."""
+    path = model / "judge.json"
+    if not path.is_file():
+        return ""
+    rates = json.loads(path.read_text(encoding="utf-8"))["after a VAE round trip"]
+    one, two = (100 * rates[f"{count}: exact"]["rate"] for count in ("one", "two"))
+    return (
+        "The judge itself reads every object with its colour and shape, and nothing else, in "
+        f"{one:.1f} % of drawings of one object and {two:.1f} % of two, after a round trip through the VAE."
+    )
+
+
+def verdict(rows: Sequence[Row]) -> str:
+    """What the comparison over all edits comes to, in a sentence for each other method."""
+    first, *others = _methods(rows)
+    total = {row.method: row for row in rows if row.kind == ALL}
+    said = []
+    for name in others:
+        found = total[name].against
+        assert found is not None
+        low, high = found.difference.low, found.difference.high
+        word = (
+            "more often than" if low > 0 else "less often than" if high < 0 else "not clearly more or less often than"
+        )
+        decibels = total[first].kept.value - total[name].kept.value
+        said.append(
+            f"{word} {name} ({change(found)} points), with {abs(decibels):.1f} dB "
+            f"{'more' if decibels > 0 else 'less'} kept"
+        )
+    return f"Over all edits, {first} succeeds {'; '.join(said)}."
+
+
+def blocks(rows: Sequence[Row], question: Question, model: Path) -> dict[str, str]:
+    """Markdown by the name of the block that it stands in."""
+    main = [markdown(main_table(rows, question)), verdict(rows), judged(model)]
+    details = [markdown(comparisons(rows)), markdown(settings_table(rows))]
+    return {BLOCK: "\n".join(part + "\n" for part in main if part), DETAILS: "\n".join(details)}
+
+
+def _methods(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.method for row in rows))
+
+
+def _share(estimate: Estimate) -> str:
+    return f"{100 * estimate.value:.0f} [{100 * estimate.low:.0f}, {100 * estimate.high:.0f}]"
+
+
+def _interval(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.low):
+        return f"{estimate.value:.1f}"
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
