@@ -70,7 +70,10 @@ def _encoder() -> Any | None:
 def _chips(encoder: Any, text: str, plan: Plan) -> list[dict[str, Any]]:
     text, _ = extra_networks.parse_prompt(text)
     staged = [[stage for _, stage in stages] for stages in subprompts(text, _STEPS)]
-    factors = iter(tokens.boost_weights(encoder, [stage for stages in staged for stage in stages], plan.boosts))
+    # Whether there will be a second pass is not known yet: its stages count for what a boost may name.
+    second = [stage for stages in subprompts(text, _STEPS, _STEPS) for _, stage in stages]
+    stages = [stage for stages in staged for stage in stages]
+    factors = iter(tokens.boost_weights(encoder, stages, plan.boosts, second))
     weighted = [[(stage, next(factors)) for stage in stages] for stages in staged]
     found = [
         (word, weights[rows[0]]) for (stage, weights), *_ in weighted for word, rows in content_words(encoder, stage)

@@ -84,7 +84,7 @@ class Encoder:
             p.firstpass_steps,
             [self._caches[hires]],
             networks,
-            _second_steps(p, hires),
+            second_steps(p, hires),
         )
         return {text: _scheduled(schedule) for text, schedule in zip(wanted, conditions, strict=True)}
 
@@ -97,7 +97,8 @@ def _scheduled(schedule: Sequence[Any]) -> Scheduled[Tensor]:
     )
 
 
-def _second_steps(p: Any, hires: bool) -> int | None:
+def second_steps(p: Any, hires: bool) -> int | None:
+    """How many steps the second pass of hires fix announces; None for the first pass."""
     if not hires:
         return None
     steps: int = p.hr_second_pass_steps or p.steps
@@ -115,9 +116,16 @@ def subprompts(prompt: str, steps: int, hires_steps: int | None = None) -> list[
 
 
 def _boosts(p: Any, prompt: str, plan: Plan, hires: bool) -> list[Scheduled[tuple[float, ...]] | None]:
-    parts = subprompts(prompt, p.firstpass_steps, _second_steps(p, hires))
+    steps = p.firstpass_steps
+    parts = subprompts(prompt, steps, second_steps(p, hires))
     encoder = tokens.text_encoder(p.sd_model) if plan.boosts else None
     if encoder is None:
         return [None] * len(parts)
-    weights = iter(tokens.boost_weights(encoder, [text for stages in parts for _, text in stages], plan.boosts))
+    # Scheduling spreads the stages of a prompt over both passes.
+    other = subprompts(prompt, steps, second_steps(p, not hires)) if getattr(p, "enable_hr", False) else []
+    weights = iter(tokens.boost_weights(encoder, _texts(parts), plan.boosts, _texts(other)))
     return [Scheduled(tuple(end for end, _ in stages), tuple(next(weights) for _ in stages)) for stages in parts]
+
+
+def _texts(parts: Sequence[Sequence[tuple[int, str]]]) -> list[str]:
+    return [text for stages in parts for _, text in stages]

@@ -11,7 +11,7 @@ from PIL import Image
 from lib_ebca import words
 from lib_ebca.record import Recorder
 from lib_ebca.webui import axes, infotext, photo, settings, tokens
-from lib_ebca.webui.encode import Encoder, Part, subprompts
+from lib_ebca.webui.encode import Encoder, Part, second_steps, subprompts
 from lib_ebca.webui.form import Form
 from lib_ebca.webui.intent import Intent, intents
 from lib_ebca.webui.records import pictures
@@ -120,7 +120,7 @@ class Lifecycle:
 
         def finished() -> None:
             if recorder is not None:
-                drawn: list[Image.Image] = pictures(recorder, _words(p, parts, prompts))
+                drawn: list[Image.Image] = pictures(recorder, _words(p, parts, prompts, hires))
                 setattr(p, _RECORDS, [*getattr(p, _RECORDS, []), *drawn])
 
         start = photo.Photo(form.inversion, p.seeds) if photo.asked(p, form) else None
@@ -148,12 +148,15 @@ def _refuse(p: Any, method: str, error: Exception) -> None:
     setattr(p, method, fail)
 
 
-def _words(p: Any, parts: Sequence[Part], prompts: Sequence[str]) -> list[list[tuple[str, tuple[int, ...]]]]:
+def _words(
+    p: Any, parts: Sequence[Part], prompts: Sequence[str], hires: bool
+) -> list[list[tuple[str, tuple[int, ...]]]]:
     """The content words of every part's prompt at its first stage, with their rows."""
     encoder = tokens.text_encoder(p.sd_model)
     if encoder is None:
         return [[] for _ in parts]
-    texts = [stages[0][1] for prompt in prompts for stages in subprompts(prompt, p.firstpass_steps)]
+    second = second_steps(p, hires)
+    texts = [stages[0][1] for prompt in prompts for stages in subprompts(prompt, p.firstpass_steps, second)]
     return [content_words(encoder, text) for text in texts]
 
 

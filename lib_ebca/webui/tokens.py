@@ -55,11 +55,19 @@ def tokenised(encoder: Any, text: str) -> TokenisedPrompt:
     return TokenisedPrompt(text, tuple(tokens), tuple(lengths))
 
 
-def boost_weights(encoder: Any, texts: Sequence[str], boosts: Sequence[Boost]) -> list[tuple[float, ...]]:
+def boost_weights(
+    encoder: Any, texts: Sequence[str], boosts: Sequence[Boost], elsewhere: Sequence[str] = ()
+) -> list[tuple[float, ...]]:
     """One factor for each row of each of ``texts``, which are the parts and stages of one picture's prompt.
 
+    Args:
+        encoder: the host's.
+        texts: what is encoded.
+        boosts: the words and their factors.
+        elsewhere: stages of the same prompt that another pass encodes: a word that stands in them alone is no fault.
+
     Raises:
-        WordError: none of the texts holds the word of a boost.
+        WordError: none of the texts, here or elsewhere, holds the word of a boost.
     """
     tokenizer = tokenizer_of(encoder)
     read = [tokenised(encoder, text) for text in texts]
@@ -68,15 +76,26 @@ def boost_weights(encoder: Any, texts: Sequence[str], boosts: Sequence[Boost]) -
         failures = []
         for each, factors in zip(read, weights, strict=True):
             try:
-                rows = _inversion_rows(each, boost) or words.rows(each, boost.word, boost.occurrence, tokenizer)
+                rows = _rows(each, boost, tokenizer)
             except WordError as error:
                 failures.append(error)
                 continue
             for row in rows:
                 factors[row] *= boost.factor
-        if len(failures) == len(read):
+        if len(failures) == len(read) and not any(_holds(encoder, text, boost) for text in elsewhere):
             raise failures[0]
     return [tuple(factors) for factors in weights]
+
+
+def _rows(read: TokenisedPrompt, boost: Boost, tokenizer: Any) -> tuple[int, ...]:
+    return _inversion_rows(read, boost) or words.rows(read, boost.word, boost.occurrence, tokenizer)
+
+
+def _holds(encoder: Any, text: str, boost: Boost) -> bool:
+    try:
+        return bool(_rows(tokenised(encoder, text), boost, tokenizer_of(encoder)))
+    except WordError:
+        return False
 
 
 def _inversion_rows(read: TokenisedPrompt, boost: Boost) -> tuple[int, ...]:

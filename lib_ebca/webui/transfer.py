@@ -17,7 +17,7 @@ def written(prompt: str, *rows: Any) -> list[Any]:
     try:
         edits = form.plan.edits
     except ValueError as error:
-        raise gr.Error(str(error)) from None
+        raise gr.Error(_literal(str(error))) from None
     directives = write(Plan(edits=edits))
     kept = [row for row in form.edits if row.edit is None and row.text.strip()]
     return [" ".join(filter(None, (prompt, directives))), *_values(kept)]
@@ -29,12 +29,20 @@ def read(prompt: str, *rows: Any) -> list[Any]:
     try:
         parsed = parse(prompt)
     except ValueError as error:
-        raise gr.Error(str(error)) from None
+        raise gr.Error(_literal(str(error))) from None
     held = [row for row in form.edits if row.text.strip()] + list(map(EditRow.of, parsed.plan.edits))
     if len(held) > EDITS:
         raise gr.Error(f"the prompt's edits and the rows' are {len(held)}: there are {EDITS} rows")
     others = write(Plan(parsed.plan.stated_update, (), parsed.plan.boosts))
     return [" ".join(filter(None, (parsed.text, others))), *_values(held)]
+
+
+def _literal(message: str) -> str:
+    """A message whose directives are seen in gradio 4 too, which shows it as HTML: a tag has no space after its ``<``.
+
+    Both gradios show characters that are not printable as escapes, and gradio 3 entities as they are.
+    """
+    return message.replace("<", "< ")
 
 
 def _form(rows: tuple[Any, ...]) -> Form:

@@ -82,6 +82,17 @@ def test_scheduled_prompts_change_contexts_and_boosts_on_their_way(host: Any) ->
     assert host.clean()
 
 
+@pytest.mark.parametrize(("prompt", "word"), [("a [cat:dog:0.5]", "cat"), ("a [cat:dog:1.5]", "dog")])
+def test_a_boosted_word_that_only_one_of_the_passes_has(host: Any, prompt: str, word: str) -> None:
+    asked: dict[str, Any] = {"enable_hr": True, "steps": 4}
+    plain = host.make(prompt=f"{prompt} <bcu:0.05:0.1>", **asked)
+    job = host.job(prompt=f"{prompt} <bcu:0.05:0.1> <boost:{word}:4>", **asked)
+    assert not close(host.processing.process_images(job).images[0], plain[0])
+    assert not job.comments
+    with pytest.raises(ValueError, match="castle"):
+        host.make(prompt=f"{prompt} <boost:castle:4>", **asked)
+
+
 def test_the_inpainting_mask_gates_the_update(host: Any) -> None:
     asked: dict[str, Any] = {"prompt": BCU, "is_img2img": True}
     open_, half = torch.ones(4, 6, 8), torch.zeros(4, 6, 8)
@@ -104,3 +115,17 @@ def test_records_with_the_two_sides_in_calls_of_their_own(host: Any) -> None:
     host.shared.opts.batch_cond_uncond = False
     result = host.processing.process_images(host.job([{"energies": True, "maps": True}], prompt="a cat", batch_size=2))
     assert len(result.images) == 5
+
+
+def test_records_name_the_words_of_their_own_pass(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib_ebca.webui import lifecycle
+
+    drawn: list[list[str]] = []
+
+    def pictures(recorder: Any, words: Any) -> list[Any]:
+        drawn.append([word for word, _ in words[0]])
+        return []
+
+    monkeypatch.setattr(lifecycle, "pictures", pictures)
+    host.make([{"maps": True}], prompt="a [cat:dog:0.5]", enable_hr=True)
+    assert drawn == [["cat"], ["dog"]]

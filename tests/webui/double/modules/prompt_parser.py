@@ -35,17 +35,28 @@ class Multicond:
 def get_learned_conditioning_prompt_schedules(
     prompts: list[str], base_steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
 ) -> list[list[list[Any]]]:
-    steps = hires_steps or base_steps
+    second = hires_steps is not None and not use_old_scheduling
+    steps = hires_steps if hires_steps is not None and second else base_steps
+
+    def step(when: str) -> int:
+        """Fractions above one, and steps above the first pass's, lie in the second pass."""
+        if use_old_scheduling:
+            moved = float(when) * steps if float(when) < 1 else float(when)
+        elif "." in when:
+            moved = (float(when) - second) * steps
+        else:
+            moved = float(when) - base_steps * second
+        return min(steps, int(moved))
+
     result = []
     for prompt in prompts:
-        switches = [float(when) for _, _, when in _SCHEDULED.findall(prompt)]
-        ends = sorted({int(when * steps) if when < 1 else int(when) for when in switches} | {steps})
+        switches = [step(when) for _, _, when in _SCHEDULED.findall(prompt)]
+        ends = sorted({end for end in switches if end >= 1} | {steps})
         stages = []
         for end in ends:
 
             def chosen(match: re.Match[str], end: int = end) -> str:
-                when = float(match[3])
-                return match[1] if end <= (int(when * steps) if when < 1 else int(when)) else match[2]
+                return match[1] if end <= step(match[3]) else match[2]
 
             stages.append([end, _SCHEDULED.sub(chosen, prompt)])
         result.append(stages)
@@ -56,7 +67,7 @@ def get_learned_conditioning(
     model: Any, prompts: SdConditioning, steps: int, hires_steps: int | None = None, use_old_scheduling: bool = False
 ) -> list[list[ScheduledPromptConditioning]]:
     result = []
-    for schedule in get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps):
+    for schedule in get_learned_conditioning_prompt_schedules(prompts, steps, hires_steps, use_old_scheduling):
         conditions = model.get_learned_conditioning(SdConditioning([text for _, text in schedule]))
         entries = []
         for i, (end, _) in enumerate(schedule):
