@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import torch
@@ -30,6 +31,12 @@ class Count:
     attention_calls: int
     projections: int
     launches: int
+
+    def __add__(self, other: Count) -> Count:
+        return Count(*map(operator.add, astuple(self), astuple(other)))
+
+    def __sub__(self, other: Count) -> Count:
+        return Count(*map(operator.sub, astuple(self), astuple(other)))
 
 
 class UncountedError(RuntimeError):

@@ -1,8 +1,9 @@
 """What one evaluation of the UNet costs with EBCA, against the stock UNet in the same process.
 
 Every way gets its own UNet object over the same weights. Warm-up, counts and memory first; then rounds in which each
-way is timed once, so that whatever else the machine does falls on all of them alike. Runs as ``ebca bench overhead``
-and as ``python -m benchmarks.overhead``.
+way is timed once, so that whatever else the machine does falls on all of them alike. Where an evaluation takes many
+seconds, the cross-attention layers can be timed alone: nothing else differs between the ways. Runs as
+``ebca bench overhead`` and as ``python -m benchmarks.overhead``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import dataclasses
 import platform
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,17 +19,22 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor
 
 from benchmarks import memory
-from benchmarks.architectures import ARCHITECTURES, build, inputs, twin
+from benchmarks.architectures import ARCHITECTURES, Inputs, build, inputs, twin
 from benchmarks.counting import Count, count
 from benchmarks.timing import Ratio, Sample, interleaved, paired
-from benchmarks.ways import SETTLED, WAYS, Evaluation, caller
+from benchmarks.ways import SETTLED, WAYS, Call, Evaluation, caller, layers_caller, recorded
 
 STOCK = "stock"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}
 MODES = ("default", "reduce-overhead", "max-autotune-no-cudagraphs", "max-autotune")
 SMALLEST_SIZE = 8
+WHOLE_ROUNDS = 3
+"""Stock evaluations that say what the rest of an evaluation takes, where the layers are timed alone."""
+
 PEAK_EVALUATIONS = SETTLED + 1
 """The first evaluations of a pass make what the later ones keep: the peak is that of all."""
 
@@ -55,6 +61,8 @@ class Setting:
         repeats: rounds. 0 counts and measures memory, and times nothing.
         burst: evaluations in a sample.
         compiled: mode of ``torch.compile``, one of :data:`MODES`; None for eager.
+        layers: time the cross-attention layers alone, and add the rest of an evaluation, the same for all ways, as it
+            was measured on the stock UNet. Memory is left out.
         ways: names out of :data:`~benchmarks.ways.WAYS`; "stock" is always among them.
 
     Raises:
@@ -71,6 +79,7 @@ class Setting:
     repeats: int = 20
     burst: int = 1
     compiled: str | None = None
+    layers: bool = False
     ways: tuple[str, ...] = tuple(name for name, way in WAYS.items() if not way.peer)
 
     def __post_init__(self) -> None:
@@ -86,6 +95,11 @@ class Setting:
                 raise SettingError("variants", way, f"one of {', '.join(WAYS)}")
         if self.compiled is not None and self.compiled not in MODES:
             raise SettingError("compile-mode", self.compiled, f"one of {', '.join(MODES)}")
+        if self.layers and self.compiled is not None:
+            raise SettingError("layers", self.layers, "left out with --compile: a graph takes the UNet as a whole")
+        for way in self.ways if self.layers else ():
+            if WAYS[way].peer:
+                raise SettingError("variants", way, "one of our own with --layers: peers change other layers as well")
         try:
             usable = torch.zeros((), device=self.device).device.type != "meta"
         except (RuntimeError, AssertionError):
@@ -119,7 +133,7 @@ class Result:
         about: what it is.
         count: one eager evaluation, counted.
         flops_ratio: its arithmetic over the stock's.
-        peak_bytes: most memory above the weights and inputs.
+        peak_bytes: most memory above the weights and inputs; None where it was not measured, as the next two.
         peak_ratio: that, over the stock's.
         whole_peak_ratio: the same with the weights counted on both sides.
         seconds: median of an evaluation, by the wall clock; None where nothing was timed.
@@ -134,9 +148,9 @@ class Result:
     about: str
     count: Count
     flops_ratio: float
-    peak_bytes: int
-    peak_ratio: float
-    whole_peak_ratio: float
+    peak_bytes: int | None
+    peak_ratio: float | None
+    whole_peak_ratio: float | None
     seconds: float | None
     ratio: Ratio | None
     cpu_ratio: Ratio | None
@@ -173,27 +187,31 @@ def measure(setting: Setting, progress: Callable[[str], None] = lambda sentence:
     progress(f"building {setting.arch}")
     unet = build(setting.arch, device, DTYPES[setting.dtype])
     given = inputs(unet, setting.batch, (setting.height, setting.width))
-    counts: list[Count] = []
-    peaks: list[int] = []
-    evaluations: list[Evaluation] = []
-    graphs: list[Compiled | None] = []
     with torch.no_grad(), ExitStack() as stack:
+        states = recorded(unet, given) if setting.layers else None
+        counts: list[Count] = []
+        peaks: list[int] = []
+        evaluations: list[Evaluation] = []
+        graphs: list[Compiled | None] = []
         for name in setting.ways:
             progress(f"{name}: warm-up, counts, memory")
             eager = twin(unet)
-            with WAYS[name].prepare(eager, given, caller(eager, None)) as evaluation:
+            with WAYS[name].prepare(eager, given, _call(eager, None, states)) as evaluation:
                 _settle(evaluation)
                 counts.append(count(evaluation.run))
             model = twin(unet)
-            call = caller(model, setting.compiled)
+            call = _call(model, setting.compiled, states)
             evaluation = stack.enter_context(WAYS[name].prepare(model, given, call))
             graphs.append(_warm(evaluation, setting.compiled))
-            peaks.append(_peak(evaluation, device))
+            if not setting.layers:
+                peaks.append(_peak(evaluation, device))
             evaluations.append(evaluation)
         progress(f"timing {setting.repeats} rounds of {len(evaluations)}")
         made = _graphs()
         samples = interleaved([each.run for each in evaluations], setting.repeats, setting.burst, device)
         later = _graphs() - made
+        if setting.layers:
+            counts, samples = _completed(unet, given, counts, samples, device)
     if setting.compiled is not None:
         graphs = [dataclasses.replace(each, recompilations=later) if each else None for each in graphs]
     weights = sum(weight.numel() * weight.element_size() for weight in unet.parameters())
@@ -202,6 +220,28 @@ def measure(setting: Setting, progress: Callable[[str], None] = lambda sentence:
         for index in range(len(setting.ways))
     )
     return Report(setting, machine(device), versions(), weights, results)
+
+
+def _call(unet: UNet2DConditionModel, compiled: str | None, states: Sequence[Tensor] | None) -> Call:
+    return caller(unet, compiled) if states is None else layers_caller(unet, states)
+
+
+def _completed(
+    unet: UNet2DConditionModel, given: Inputs, counts: list[Count], samples: list[list[Sample]], device: torch.device
+) -> tuple[list[Count], list[list[Sample]]]:
+    """Counts and times of the layers with the rest of an evaluation added, as the stock UNet has it."""
+    call = caller(unet, None)
+    whole_count = count(lambda: call(given))
+    if not samples[0]:
+        return [whole_count + each - counts[0] for each in counts], samples
+    (whole,) = interleaved([lambda: call(given)], WHOLE_ROUNDS, 1, device)
+    wall, cpu = (
+        statistics.median(getattr(each, clock) for each in whole)
+        - statistics.median(getattr(each, clock) for each in samples[0])
+        for clock in ("wall", "cpu")
+    )
+    completed = [[Sample(wall + each.wall, cpu + each.cpu) for each in own] for own in samples]
+    return [whole_count + each - counts[0] for each in counts], completed
 
 
 def _warm(evaluation: Evaluation, compiled: str | None) -> Compiled | None:
@@ -248,7 +288,7 @@ def _result(
     graphs: list[Compiled | None],
     device: torch.device,
 ) -> Result:
-    own, stock = samples[index], samples[0]
+    own, stock, peak = samples[index], samples[0], peaks[index] if peaks else None
     wall, stock_wall = [each.wall for each in own], [each.wall for each in stock]
     timed, on_cpu = bool(own), device.type == "cpu"
     return Result(
@@ -256,9 +296,9 @@ def _result(
         about=WAYS[names[index]].about,
         count=counts[index],
         flops_ratio=counts[index].flops / counts[0].flops,
-        peak_bytes=peaks[index],
-        peak_ratio=peaks[index] / peaks[0],
-        whole_peak_ratio=(weights + peaks[index]) / (weights + peaks[0]),
+        peak_bytes=peak,
+        peak_ratio=None if peak is None else peak / peaks[0],
+        whole_peak_ratio=None if peak is None else (weights + peak) / (weights + peaks[0]),
         seconds=statistics.median(wall) if timed else None,
         ratio=paired(wall, stock_wall) if timed else None,
         cpu_ratio=paired([s.cpu for s in own], [s.cpu for s in stock]) if timed and on_cpu else None,

@@ -19,7 +19,7 @@ def show(report: Report, console: Console) -> None:
     console.print(
         f"{setting.arch}, latents {setting.height}x{setting.width}, batch {setting.batch}, {setting.dtype}, "
         f"{setting.device}, {'eager' if setting.compiled is None else 'compiled: ' + setting.compiled}, "
-        f"{setting.repeats} rounds of {setting.burst}",
+        f"{setting.repeats} rounds of {setting.burst}{', the layers timed alone' if setting.layers else ''}",
         highlight=False,
     )
     console.print(f"{hardware}\n{libraries}\nweights {report.weight_bytes / MIB:.0f} MiB", highlight=False)
@@ -57,15 +57,19 @@ def _row(result: Result, stock: Result) -> tuple[str, ...]:
         "" if result.seconds is None else f"{1000 * result.seconds:.2f}",
         _ratio(result.ratio),
         _ratio(result.cpu_ratio),
-        "" if result.fastest_ratio is None else f"{result.fastest_ratio:.4f}",
+        _plain(result.fastest_ratio),
         f"{result.flops_ratio:.4f}",
         f"{counted.attention_calls} ({counted.attention_calls - base.attention_calls:+d})",
         f"{counted.projections} ({counted.projections - base.projections:+d})",
         f"{counted.launches} ({counted.launches - base.launches:+d})",
-        f"{result.peak_bytes / MIB:.1f}",
-        f"{result.peak_ratio:.4f}",
-        f"{result.whole_peak_ratio:.4f}",
+        "" if result.peak_bytes is None else f"{result.peak_bytes / MIB:.1f}",
+        _plain(result.peak_ratio),
+        _plain(result.whole_peak_ratio),
     )
+
+
+def _plain(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.4f}"
 
 
 def _ratio(ratio: Ratio | None) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -172,3 +173,27 @@ def caller(unet: UNet2DConditionModel, compiled: str | None) -> Call:
     own = types.FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
     graph = torch.compile(own, mode=compiled)
     return lambda inputs: graph(unet, inputs)
+
+
+def recorded(unet: UNet2DConditionModel, inputs: Inputs) -> tuple[Tensor, ...]:
+    """What each cross-attention layer makes its queries of in one evaluation, (B, N, C) each."""
+    states: list[Tensor] = []
+    hooks = [
+        module.register_forward_pre_hook(lambda module, args: states.append(args[0]))
+        for _, module in cross_attention_layers(unet)
+    ]
+    caller(unet, None)(inputs)
+    for hook in hooks:
+        hook.remove()
+    return tuple(states)
+
+
+def layers_caller(unet: UNet2DConditionModel, states: Sequence[Tensor]) -> Call:
+    """A call of the cross-attention layers alone, with recorded states; it answers with the last one's output."""
+    modules = [module for _, module in cross_attention_layers(unet)]
+
+    def call(inputs: Inputs) -> Tensor:
+        outputs = (module(each, inputs.context) for module, each in zip(modules, states, strict=True))
+        return deque(outputs, maxlen=1)[0]
+
+    return call

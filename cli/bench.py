@@ -38,6 +38,10 @@ def overhead(
     ] = None,
     compiled: Annotated[bool, typer.Option("--compile", help="Run every variant through torch.compile.")] = False,
     compile_mode: Annotated[str, typer.Option(help="Mode of torch.compile.")] = "default",
+    layers: Annotated[
+        bool,
+        typer.Option("--layers", help="Time the cross-attention layers alone: fast, and exact where a UNet is slow."),
+    ] = False,
     variants: Annotated[
         str | None,
         typer.Option(
@@ -53,7 +57,8 @@ def overhead(
 ) -> None:
     """Time and memory of one evaluation of the UNet: stock, BCU and edits side by side."""
     with sentences():
-        asked = dict(arch=arch, batch=batch, dtype=dtype, device=device, threads=threads, repeats=repeats)
+        asked: dict[str, Any] = dict(arch=arch, batch=batch, dtype=dtype, device=device, threads=threads)
+        asked |= dict(repeats=repeats, layers=layers)
         asked["burst"] = burst if burst is not None else (1 if device.startswith("cpu") else 5)
         asked["compiled"] = compile_mode if compiled else None
         report = _measured(size, variants, asked)

@@ -69,6 +69,18 @@ def test_json_alone_on_stdout() -> None:
     assert all(result["seconds"] is None and result["ratio"] is None for result in found["results"])
 
 
+def test_layers_alone_count_the_same() -> None:
+    found = []
+    for options in ((), ("--layers",)):
+        done = overhead("--variants", "bcu+2,edit", "--json", "-", *options)
+        assert done.exit_code == 0, done.output
+        found.append(json.loads(done.stdout)["results"])
+    for whole, layers in zip(*found, strict=True):
+        assert layers["count"] == whole["count"] and layers["flops_ratio"] == whole["flops_ratio"]
+        assert layers["peak_bytes"] is None
+        assert len(layers["samples"]) == 2 and layers["seconds"] > 0
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
@@ -83,6 +95,8 @@ def test_json_alone_on_stdout() -> None:
             ("--compile", "--compile-mode", "fast"),
             "--compile-mode is 'fast': it should be one of default,",
         ),
+        (("--layers", "--variants", "pag"), "--variants is 'pag': it should be one of our own with --layers"),
+        (("--layers", "--compile"), "--layers is True: it should be left out with --compile"),
         (("--threads", "0"), "--threads is 0: it should be at least 1"),
     ],
 )
