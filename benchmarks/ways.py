@@ -19,7 +19,8 @@ from benchmarks.architectures import Inputs
 from benchmarks.published_form import PublishedForm
 from lib_ebca.cascade import Cascade
 from lib_ebca.hosts.diffusers import energy_attention
-from lib_ebca.hosts.unet import cross_attention_layers, installed
+from lib_ebca.hosts.unet import cross_attention_layers, installed, own_projections
+from lib_ebca.layer import prepare as prepare_layers
 from lib_ebca.picture import Picture, Rows, Timetable
 from lib_ebca.plan import ContextUpdate, Edit, Plan
 
@@ -47,7 +48,17 @@ class Evaluation:
     renew: Callable[[], None] = field(default=lambda: None)
 
 
-Call = Callable[[Inputs], Tensor]
+@dataclass(frozen=True)
+class Call:
+    """How a UNet is called: eagerly or compiled."""
+
+    function: Callable[[Inputs], Tensor]
+    compiled: bool = False
+
+    def __call__(self, inputs: Inputs) -> Tensor:
+        return self.function(inputs)
+
+
 Prepare = Callable[[UNet2DConditionModel, Inputs, Call], Any]
 
 
@@ -91,7 +102,9 @@ def _cascaded(plan: Plan, number: int = NOW) -> Prepare:
         now = SimpleNamespace(cascade=fresh())
 
         def run() -> Tensor:
-            now.cascade.begin(rows, size, number)
+            now.cascade.begin(rows, size, number, inputs.context if call.compiled else None)
+            if call.compiled:
+                prepare_layers(own_projections(unet), now.cascade, inputs.context)
             return call(inputs)
 
         def renew() -> None:
@@ -168,11 +181,11 @@ def caller(unet: UNet2DConditionModel, compiled: str | None) -> Call:
         return model(inputs.sample, 500, inputs.context, added_cond_kwargs=inputs.added, return_dict=False)[0]
 
     if compiled is None:
-        return lambda inputs: call(unet, inputs)
+        return Call(lambda inputs: call(unet, inputs))
     # PyTorch keeps compiled graphs by code object: a copy for each way, so that no way is slowed by the others' guards.
     own = types.FunctionType(call.__code__.replace(), call.__globals__, closure=call.__closure__)
     graph = torch.compile(own, mode=compiled)
-    return lambda inputs: graph(unet, inputs)
+    return Call(lambda inputs: graph(unet, inputs), compiled=True)
 
 
 def recorded(unet: UNet2DConditionModel, inputs: Inputs) -> tuple[Tensor, ...]:
@@ -196,4 +209,4 @@ def layers_caller(unet: UNet2DConditionModel, states: Sequence[Tensor]) -> Call:
         outputs = (module(each, inputs.context) for module, each in zip(modules, states, strict=True))
         return deque(outputs, maxlen=1)[0]
 
-    return call
+    return Call(call)

@@ -114,17 +114,24 @@ class Cascade:
         self._masks: dict[tuple[object, ...], Tensor] = {}
         self._drifted: dict[Member, Tensor] = {}
 
-    def begin(self, rows: Rows, size: tuple[int, int], number: int | None = None) -> None:
+    def begin(self, rows: Rows, size: tuple[int, int], number: int | None = None, given: Tensor | None = None) -> None:
         """Announce an evaluation of the UNet; the contexts start afresh when its first layer is reached.
 
         Args:
             rows: which picture and which side of guidance each row of the batch is.
             size: height and width of the latent.
             number: number of the evaluation within the pass, from 0; counted on if not given.
+            given: (B, T, D), the context that the layers will be handed, where the UNet is compiled: everything is laid
+                out at once, so that nothing is left to be decided inside the graph.
+
+        Raises:
+            UnknownRowsError: ``given`` has another number of rows.
         """
         self.number = self.number + 1 if number is None else number
         self._rows, self._size = rows, size
         self._finish()
+        if given is not None:
+            self.evaluation = self._start(given, again=True)
 
     def enter(self, layer: int, given: Tensor) -> Evaluation:
         """The contexts as layer number ``layer`` finds them.
@@ -171,7 +178,7 @@ class Cascade:
             self._masks[key] = torch.stack([resized[picture] for picture in rows.picture])
         return self._masks[key]
 
-    def _start(self, given: Tensor) -> Evaluation:
+    def _start(self, given: Tensor, again: bool = False) -> Evaluation:
         if given.shape[0] != len(self._rows.picture):
             raise UnknownRowsError(f"{given.shape[0]} rows arrived where {len(self._rows.picture)} were announced")
         values = tuple(timetable.at(self.number) for timetable in self.timetables)
@@ -179,16 +186,16 @@ class Cascade:
         if key not in self._moments:
             self._moments[key] = moment(self.pictures, values, self._rows, given, self.drift)
         now = self._moments[key]
-        kept_main = self._keep(given, tuple(each.strengths for each in values))
+        kept_main = self._keep(given, tuple(each.strengths for each in values), again)
         main = given if given.dtype == torch.float64 else given.float()
         streams = [Stream(self._contexts(group, main), group, self._kept_of(group)) for group in now.groups]
         return Evaluation(now, main, streams, self._size, None if now.update is not None else kept_main)
 
-    def _keep(self, given: Tensor, strengths: tuple[tuple[float, ...], ...]) -> KeysValues | None:
+    def _keep(self, given: Tensor, strengths: tuple[tuple[float, ...], ...], again: bool) -> KeysValues | None:
         """Forget what is outdated, and say where the main context's keys and values are kept.
 
         A host that hands over another tensor each time would never read them again: they are kept from the second
-        evaluation with the same one on.
+        evaluation with the same one on, unless ``again`` says that it will be.
         """
         if strengths != self._strengths:
             # The values hold the shares.
@@ -200,7 +207,7 @@ class Cascade:
             members: kept for members, kept in self._kept.items() if all(member.edit is not None for member in members)
         }
         self._kept_main, self._given = {}, given
-        return None
+        return self._kept_main if again else None
 
     def _kept_of(self, group: Group) -> KeysValues | None:
         return None if group.update is not None or self.drift else self._kept.setdefault(group.members, {})

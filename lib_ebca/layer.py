@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib_ebca.adjoint import adjoint
+from lib_ebca.adjoint import Adjoint, adjoint
 from lib_ebca.cascade import Cascade, Evaluation, KeysValues, Stream, UnknownSizeError, layer_size
 from lib_ebca.energy import key_step, merge_heads, picture_pull, prior_weights, split_heads
 from lib_ebca.moment import Group, Update, Where
@@ -75,6 +75,31 @@ def attention(
     if own:
         return _fused(layer, cascade, evaluation, hidden_states, given)
     return _wrapped(layer, cascade, evaluation, hidden_states, given, attend)
+
+
+def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> None:
+    """Make what the layers keep before they run, so that a compiled graph finds it from its first evaluation on.
+
+    Args:
+        layers: all of the host's that are the host's own.
+        cascade: begun with ``given``.
+        given: (B, T, D).
+
+    Raises:
+        NotLinearError: a context cannot be updated through a layer's ``to_k``.
+    """
+    evaluation = cascade.evaluation
+    assert evaluation is not None
+    if not evaluation.acts:
+        return
+    for layer in layers:
+        if _moves(layer, cascade, evaluation):
+            _adjoint(layer, cascade, given)
+        if evaluation.kept is not None:
+            _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+        for stream in evaluation.streams:
+            if stream.kept is not None:
+                _keys_values(layer, stream.context, given, stream.group.weights, stream.kept)
 
 
 def _fused(
@@ -210,9 +235,13 @@ def _step(
     if update.norm is not None:
         weights = prior_weights(keys, update.prior_scale)
     step = key_step(pull, keys, update.attn, update.norm, weights)
+    return _adjoint(layer, cascade, like)(step.to(keys.dtype))
+
+
+def _adjoint(layer: Projections, cascade: Cascade, like: Tensor) -> Adjoint:
     if layer.index not in cascade.adjoints:
         cascade.adjoints[layer.index] = adjoint(layer.to_k, like)
-    return cascade.adjoints[layer.index](step.to(keys.dtype))
+    return cascade.adjoints[layer.index]
 
 
 def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, key: Tensor) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.utils import is_peft_available, scale_lora_layers, unscale_lora_layers
-from torch import Tensor
+from torch import Tensor, nn
 
+from lib_ebca.adjoint import NotLinearError
 from lib_ebca.cascade import Cascade
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
-from lib_ebca.hosts.unet import cross_attention_layers, installed
+from lib_ebca.hosts.unet import announced, cross_attention_layers, installed, is_compiled, own_projections
+from lib_ebca.layer import prepare
 from lib_ebca.picture import Picture, Rows, Timetable
 from lib_ebca.plan import Plan
 from lib_ebca.record import AttentionMaps, EnergyRecord, Recorder
@@ -105,9 +107,11 @@ def energy_attention(
     conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps))
     with ExitStack() as stack:
         stack.enter_context(replaced(pipe, "encode_prompt", _encode(pipe, conductor.announce, plans, emphasis, run)))
-        hook = unet.register_forward_pre_hook(conductor.before, with_kwargs=True)
-        stack.callback(hook.remove)
+        stack.enter_context(announced(pipe.unet, conductor.before))
         stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell))
+        if recording and is_compiled(pipe.unet):
+            # What is recorded leaves the graph in every layer: compiling the pieces would take longer than they save.
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield run
 
 
@@ -135,6 +139,9 @@ class _Conductor:
         self.cascade: Cascade | None = None
         self._pipe, self._plans, self._run, self._drift, self._recorded = pipe, plans, run, drift, recorded
         self._layers = len(cross_attention_layers(unet))
+        # Where the UNet makes its layers' context of what it is given, that context is not known beforehand.
+        known = getattr(unet, "encoder_hid_proj", None) is None
+        self._compiled = unet if is_compiled(pipe.unet) and known else None
         self._mask = mask
         self._announced: Announcement | None = None
         self._pass: Cascade | None = None
@@ -143,8 +150,8 @@ class _Conductor:
         """A pipeline call has begun."""
         self._announced, self._pass = announcement, None
 
-    def before(self, unet: UNet2DConditionModel, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        """The UNet is about to run (its forward pre-hook)."""
+    def before(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
+        """The UNet is about to run with these arguments."""
         sample = args[0] if args else keywords["sample"]
         self.cascade = None
         if self._announced is None:
@@ -157,8 +164,17 @@ class _Conductor:
             return
         if self._pass is None:
             self._pass = self._start(self._announced, sample)
-        self._pass.begin(rows, (sample.shape[-2], sample.shape[-1]))
+        size = (sample.shape[-2], sample.shape[-1])
         self.cascade = self._pass
+        if self._compiled is None:
+            self.cascade.begin(rows, size)
+            return
+        given = args[2] if len(args) > 2 else keywords["encoder_hidden_states"]
+        self.cascade.begin(rows, size, given=given)
+        scale = (keywords.get("cross_attention_kwargs") or {}).get("scale")
+        # A layer that cannot be prepared tells of it when it runs.
+        with suppress(NotLinearError), _lora_scaled((self._compiled,), scale):
+            prepare(own_projections(self._compiled), self.cascade, given)
 
     def _start(self, announced: Announcement, sample: Tensor) -> Cascade:
         if any(self._recorded):
@@ -231,7 +247,7 @@ def _encode(
         asked = bound.arguments
         guided = bool(asked["do_classifier_free_guidance"])
         encoder = PromptEncoder(pipe, asked.get("clip_skip"))
-        with _lora_scaled(pipe, asked.get("lora_scale")):
+        with _lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
             tokenised = _tokenised(asked, encoder)
             if emphasis and tokenised is not None and _same_prompts(asked):
                 asked.update(_embeddings(pipe, encoder, asked, guided))
@@ -318,17 +334,21 @@ def _listed(prompt: str | Sequence[str]) -> list[str]:
     return [prompt] if isinstance(prompt, str) else list(prompt)
 
 
+def _text_encoders(pipe: Any) -> list[nn.Module]:
+    encoders = (getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2"))
+    return [encoder for encoder in encoders if encoder is not None]
+
+
 @contextmanager
-def _lora_scaled(pipe: Any, scale: float | None) -> Iterator[None]:
-    """The text encoders' LoRA at the scale of the call, as the pipelines do it themselves."""
-    encoders = [getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2")]
+def _lora_scaled(models: Sequence[nn.Module], scale: float | None) -> Iterator[None]:
+    """Models with their LoRA at the scale of the call, as diffusers does it itself."""
     if scale is None or not is_peft_available():
         yield
         return
-    for encoder in filter(None, encoders):
-        scale_lora_layers(encoder, scale)
+    for model in models:
+        scale_lora_layers(model, scale)
     try:
         yield
     finally:
-        for encoder in filter(None, encoders):
-            unscale_lora_layers(encoder, scale)
+        for model in models:
+            unscale_lora_layers(model, scale)

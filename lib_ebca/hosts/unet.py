@@ -8,7 +8,7 @@ from typing import Any
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib_ebca.adjoint import NotLinearError
 from lib_ebca.cascade import Cascade, UnknownRowsError, UnknownSizeError
@@ -52,6 +52,39 @@ def installed(
         for index, (name, module) in enumerate(layers):
             stack.enter_context(replaced(module, "forward", _forward(module, index, name, current, tell)))
         yield
+
+
+@contextmanager
+def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
+    """Call ``before`` with the arguments of each call of the UNet, outside of its graph if it is compiled."""
+    compiled = vars(unet).get("_compiled_call_impl")
+    if compiled is None:
+        # What `torch.compile(unet)` returns is a module of its own around the UNet, with hooks of its own.
+        hook = unet.register_forward_pre_hook(lambda module, args, keywords: before(args, keywords), with_kwargs=True)
+        try:
+            yield
+        finally:
+            hook.remove()
+        return
+
+    # After `unet.compile()` the UNet's hooks are part of the graph.
+    def call(*args: Any, **keywords: Any) -> Any:
+        before(args, keywords)
+        return compiled(*args, **keywords)
+
+    with replaced(unet, "_compiled_call_impl", call):
+        yield
+
+
+def is_compiled(unet: nn.Module) -> bool:
+    """Whether the UNet as a whole runs as a graph, by ``torch.compile(unet)`` or ``unet.compile()``."""
+    return "_compiled_call_impl" in vars(unet) or hasattr(unet, "_orig_mod")
+
+
+def own_projections(unet: UNet2DConditionModel) -> list[Projections]:
+    """The parts of the layers that the fused form may stand in for, in their order."""
+    layers = enumerate(cross_attention_layers(unet))
+    return [_projections(module, index, name) for index, (name, module) in layers if _plain(module)]
 
 
 def _forward(
