@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import sys
 import warnings
@@ -48,10 +49,12 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
     Without a device it goes to the fastest there is, without a dtype to float32 on a CPU and float16 elsewhere.
     Raises UserError.
     """
-    import torch
-
     location = locate(settings.model, allow_pickle)
-    _hush()
+    with _without_collecting():
+        import torch
+
+        _hush_transformers()
+        _hush_diffusers()
     device = settings.device or _fastest_device()
     dtype = settings.dtype or ("float32" if device == "cpu" else "float16")
     options: dict[str, Any] = {"torch_dtype": getattr(torch, dtype)}
@@ -75,10 +78,11 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
 def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:
     """The (first) tokenizer of a model, and nothing else of it. Raises UserError."""
     location = locate(given, allow_pickle)
-    _hush()
     if location.kind is Kind.FILE and location.settings is None:
         raise UserError(f"{given!r} is a single file, which holds no tokenizer: give --model a folder or a hub id")
-    from transformers import CLIPTokenizer
+    with _without_collecting():
+        _hush_transformers()
+        from transformers import CLIPTokenizer
 
     folder = location.settings or location.path or _hub_folder(location, allow_pickle, only="tokenizer/*")
     with _reading(location):
@@ -86,8 +90,6 @@ def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:
 
 
 def _from_folder(location: Location, folder: Path, options: dict[str, Any], allow_pickle: bool) -> Any:
-    import diffusers
-
     named = pipeline_class(folder / INDEX)
     family = "StableDiffusionXL" if named.startswith("StableDiffusionXL") else "StableDiffusion"
     if not named.startswith(family) or named.startswith("StableDiffusion3"):
@@ -101,13 +103,12 @@ def _from_folder(location: Location, folder: Path, options: dict[str, Any], allo
     if family == "StableDiffusion":
         options = {**options, "safety_checker": None, "requires_safety_checker": False}
     with _reading(location):
-        return getattr(diffusers, _PIPELINES[family]).from_pretrained(
+        return _pipeline(family).from_pretrained(
             folder, local_files_only=True, use_safetensors=None if allow_pickle else True, **options
         )
 
 
 def _from_file(location: Location, options: dict[str, Any]) -> Any:
-    import diffusers
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     assert location.path is not None
@@ -116,7 +117,7 @@ def _from_file(location: Location, options: dict[str, Any]) -> Any:
         options = {**options, "config": str(location.settings), "local_files_only": True}
     try:
         with _reading(location, LocalEntryNotFoundError, OfflineModeIsEnabled):
-            return getattr(diffusers, _PIPELINES[family]).from_single_file(str(location.path), **options)
+            return _pipeline(family).from_single_file(str(location.path), **options)
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
         raise UserError(
             f"the file {location.given!r} holds weights only; its configuration and tokenizer come from the hub, which "
@@ -230,18 +231,41 @@ def _reading(location: Location, *passing: type[Exception]) -> Iterator[None]:
         raise UserError(f"cannot load model {location.given!r}: {first}") from None
 
 
-def _hush() -> None:
-    """The libraries' own notes and bars, which would run into ours."""
+def _pipeline(family: str) -> Any:
+    import diffusers
+
+    with _without_collecting():
+        return getattr(diffusers, _PIPELINES[family])
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Imports make objects that stay; looking for garbage among them again and again is a fifth of the whole start."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _hush_transformers() -> None:
+    """The library's own notes and bars, which would run into ours."""
     import transformers
 
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    import diffusers
-
-    diffusers.logging.set_verbosity_error()
-    diffusers.logging.disable_progress_bar()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
     if not sys.stderr.isatty():
         from huggingface_hub.utils import disable_progress_bars
 
         disable_progress_bars()
+
+
+def _hush_diffusers() -> None:
+    import diffusers
+
+    diffusers.logging.set_verbosity_error()
+    diffusers.logging.disable_progress_bar()
