@@ -58,7 +58,7 @@ def train(
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
     minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
-    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 3200 on the CPU.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 4000 on the CPU.")] = None,
     steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 3400 on the CPU.")] = None,
     batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
@@ -80,7 +80,7 @@ def train(
     torch.backends.cudnn.benchmark = True
     try:
         recipe = Recipe(
-            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 3200),
+            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 4000),
             denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 3400),
             seed=seed,
             vae_batch=batch_vae or (256 if cuda and not quick else 16),
