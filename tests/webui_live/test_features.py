@@ -72,6 +72,60 @@ def test_a_sampler(webui: WebUI, sampler: str) -> None:
     acts(webui, sampler_name=sampler, steps=4)
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a cat AND a shirt :0.5",
+        "a [cat:dog:0.5] wearing a [shirt|hat]",
+        "a (cat:1.3) BREAK a [shirt]",
+        f"a cat, {LONG} a shirt",
+    ],
+    ids=["AND", "stages", "emphasis", "long"],
+)
+def test_a_prompt_of_parts_and_stages(webui: WebUI, prompt: str) -> None:
+    plain = webui.make(prompt=prompt, batch_size=2)
+    for directive in ("<bcu:0.03:0.03>", "<edit:[dog:hat:0.5]:0.6>", "<bcu:0.02:0> <boost:shirt:4>"):
+        asked: dict[str, Any] = {"prompt": f"{prompt} {directive}", "batch_size": 2}
+        if "boost:shirt" in directive and "[shirt|hat]" in prompt:
+            asked["prompt"] = asked["prompt"].replace("boost:shirt", "boost:cat")
+        made = webui.make(**asked)
+        assert not alike(made, plain)
+    assert alike(webui.make(prompt=prompt, batch_size=2), plain)
+
+
+def test_hires_fix_with_another_sampler(webui: WebUI) -> None:
+    acts(
+        webui,
+        enable_hr=True,
+        hr_scale=1.5,
+        hr_upscaler="Latent",
+        hr_sampler_name="Heun",
+        hr_second_pass_steps=2,
+        denoising_strength=0.7,
+    )
+
+
+def test_a_lora_in_the_prompt_counts_for_the_edits_too(webui: WebUI) -> None:
+    names = [each["name"] for each in webui.get("/sdapi/v1/loras")]
+    if not names:
+        pytest.skip("the WebUI has no LoRA")
+    tag = f"<lora:{names[0]}:1>"
+    plain = webui.make(prompt=f"{PROMPT} {tag}")
+    made = webui.make(prompt=f"{FULL} {tag}")
+    without = webui.make(prompt=FULL)
+    assert not alike(made, plain)
+    assert not alike(made, without)
+    assert alike(webui.make(prompt=f"{FULL} {tag}"), made)
+    assert alike(webui.make(prompt=FULL), without)
+    with webui.settings(lora_functional=True):
+        assert alike(webui.make(prompt=f"{FULL} {tag}"), made, pixels_off=0.05)
+
+
+def test_weights_stored_in_eight_bits(webui: WebUI) -> None:
+    with webui.settings(fp8_storage="Enable"):
+        acts(webui)
+
+
 def test_the_plot_over_our_axes(webui: WebUI) -> None:
     axes = _plot_choices(webui)
     empty = axes.index("Nothing")

@@ -12,7 +12,7 @@ import pytest
 from tests.webui_live.client import WebUI, alike
 
 CHROMIUM = os.environ.get("EBCA_CHROMIUM", "/usr/bin/chromium")
-PATIENCE = 240_000
+PATIENCE = 90_000
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +100,24 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     keep(page, "edit-this-picture", "#script_img2img_ebca_enabled")
     page.evaluate("switch_to_txt2img()")
     page.wait_for_selector("#txt2img_generate", state="visible")
+
+
+def test_the_upscale_button_keeps_the_plan(page: Any) -> None:
+    small(page)
+    write(page, "a cat <boost:cat:2>")
+    page.click("#txt2img_upscale")
+    page.wait_for_function("document.querySelector('#html_info_txt2img').innerText.includes('Hires upscale')")
+    assert "EBCA: " in page.inner_text("#html_info_txt2img")
+    page.wait_for_selector("#txt2img_interrupt", state="hidden")
+
+
+def test_pasting_a_picture_without_ebca_switches_it_off(page: Any) -> None:
+    assert page.is_checked("#script_txt2img_ebca_enabled-visible-checkbox")
+    write(page, "a castle\nSteps: 2, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64, Version: 1.10.1")
+    page.click("#txt2img_tools #paste")
+    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value === 'a castle'")
+    page.wait_for_function("!document.querySelector('#script_txt2img_ebca_enabled-visible-checkbox').checked")
+    page.wait_for_function("document.querySelector('#script_txt2img_ebca_edit_1_text textarea').value === ''")
 
 
 def test_a_fault_stops_the_picture_where_the_page_shows_errors(page: Any) -> None:
