@@ -123,7 +123,11 @@ def _edits(made: dict[str, Any], elem_id: Callable[[str], str]) -> None:
                     row.norm, label=f"Edit {n} norm gamma", elem_id=elem_id(f"{name}_norm"), min_width=NARROW
                 )
                 remove = gr.Button(
-                    "Remove", elem_id=elem_id(f"{name}_remove"), elem_classes=["ebca-remove"], min_width=NARROW
+                    "Remove",
+                    size="sm",
+                    elem_id=elem_id(f"{name}_remove"),
+                    elem_classes=["ebca-remove"],
+                    min_width=NARROW,
                 )
         fields = [made[each] for each in FIELDS if each.startswith(f"{name}_")]
         remove.click(fn=_emptied, inputs=[], outputs=fields, show_progress=False)

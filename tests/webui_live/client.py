@@ -56,7 +56,7 @@ class WebUI:
         """The pictures of a job; ``args`` are those of EBCA."""
         body: dict[str, Any] = {"steps": STEPS, "width": 64, "height": 64, "seed": 7, "sampler_name": "Euler", **asked}
         if args is not None:
-            body["alwayson_scripts"] = {"EBCA": {"args": args}}
+            body["alwayson_scripts"] = {**body.get("alwayson_scripts", {}), "EBCA": {"args": args}}
         answer = self.post(f"/sdapi/v1/{kind}", body)
         pictures = tuple(_pixels(picture) for picture in answer["images"])
         return Made(pictures, tuple(json.loads(answer["info"])["infotexts"]))

@@ -18,6 +18,7 @@ PATIENCE = 90_000
 @pytest.fixture(scope="module")
 def page(webui: WebUI) -> Iterator[Any]:
     playwright = pytest.importorskip("playwright.sync_api")
+    webui.make(prompt="a cat")  # a model is loaded: its tokenizer makes the chips
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         opened = browser.new_page(viewport={"width": 1400, "height": 1600})
@@ -37,6 +38,13 @@ def keep(page: Any, name: str, selector: str | None = None) -> None:
 
 def write(page: Any, text: str) -> None:
     page.fill("#txt2img_prompt textarea", text)
+
+
+def opened(page: Any) -> None:
+    """The accordion is open, as it is not when the page is loaded."""
+    if page.locator("#script_txt2img_ebca_preset").is_hidden():
+        page.locator("#script_txt2img_ebca_enabled .label-wrap").first.click()
+        page.wait_for_selector("#script_txt2img_ebca_preset", state="visible")
 
 
 def test_the_words_become_chips_and_boost(page: Any) -> None:
@@ -61,18 +69,20 @@ def test_a_fault_is_marked(page: Any) -> None:
 
 def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
     write(page, "a cat")
-    page.locator("#script_txt2img_ebca_enabled .label-wrap").first.click()
-    page.fill("#script_txt2img_ebca_edit_1_text textarea", "dog: big")
+    opened(page)
+    page.fill("#script_txt2img_ebca_edit_1_text textarea", "a black dog")
     assert page.locator("#script_txt2img_ebca_edit_2").is_hidden()
     page.click("#script_txt2img_ebca_add_edit")
     page.wait_for_selector("#script_txt2img_ebca_edit_2", state="visible")
     keep(page, "accordion", "#script_txt2img_ebca_enabled")
     page.click("#script_txt2img_ebca_write_edits")
     page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<edit:')")
-    assert page.input_value("#txt2img_prompt textarea") == "a cat <edit:dog: big:0.6>"
+    assert page.input_value("#txt2img_prompt textarea") == "a cat <edit:a black dog:0.6>"
     assert page.input_value("#script_txt2img_ebca_edit_1_text textarea") == ""
     page.click("#script_txt2img_ebca_read_edits")
-    page.wait_for_function("document.querySelector('#script_txt2img_ebca_edit_1_text textarea').value === 'dog: big'")
+    page.wait_for_function(
+        "document.querySelector('#script_txt2img_ebca_edit_1_text textarea').value === 'a black dog'"
+    )
     assert page.input_value("#txt2img_prompt textarea") == "a cat"
 
 
@@ -93,7 +103,7 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     keep(page, "page")
     page.click("#txt2img_send_to_img2img")
     page.wait_for_selector("#script_img2img_ebca_photo", state="visible")
-    assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "dog: big"
+    assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "a black dog"
     assert page.is_checked("#script_img2img_ebca_enabled-visible-checkbox")
     assert page.input_value("#img2img_prompt textarea") == "a cat <boost:cat:2>"
     page.check("#script_img2img_ebca_photo input")
@@ -140,6 +150,7 @@ def test_reload_ui_twice(page: Any, webui: WebUI) -> None:
 
 
 def test_a_preset_fills_the_fields(page: Any) -> None:
+    opened(page)
     page.click("#script_txt2img_ebca_preset input")
     page.locator("ul.options li", has_text="SD 1 inpainting").click()
     page.wait_for_function("document.querySelector('#script_txt2img_ebca_attn input').value === '0.025'")

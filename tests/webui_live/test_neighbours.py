@@ -1,0 +1,51 @@
+"""Other people's extensions in the same WebUI; each test is skipped where its extension is not installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.webui_live.client import Made, WebUI, alike, encoded
+
+PROMPT = "a cat wearing a shirt"
+FULL = f"{PROMPT} <bcu:0.02:0.02> <edit:dog:0.6:from=0.3> <edit:hat:-0.3> <boost:shirt:2.5>"
+
+
+def installed(webui: WebUI, name: str) -> str:
+    """The full name of a script that begins with ``name``."""
+    found = [each["name"] for each in webui.get("/sdapi/v1/script-info") if each["name"].startswith(name)]
+    if not found:
+        pytest.skip(f"the WebUI has no {name}")
+    return str(found[0])
+
+
+def test_dynamic_prompts_expand_our_directives_first(webui: WebUI) -> None:
+    installed(webui, "dynamic prompts")
+    asked: dict[str, Any] = {"prompt": "a {cat|castle} <edit:{dog|hat|sofa}:0.6> <bcu:0.02:0.02>", "n_iter": 6}
+    made = webui.make(**asked)
+    assert len(made.pictures) == 6
+    applied = []
+    for picture, infotext in zip(made.pictures, made.infotexts, strict=True):
+        prompt, seed = infotext.split("\n", 1)[0], int(infotext.split("Seed: ")[1].split(",")[0])
+        assert "{" not in prompt
+        applied.append(prompt.split("<edit:")[1].split(":")[0])
+        assert f"<edit:{applied[-1]}:0.6>" in infotext.split("EBCA: ")[1]
+        alone = webui.make(prompt=prompt, seed=seed)
+        assert alike(Made((picture,), ()), Made(alone.pictures, ()), pixels_off=0.05)
+    assert len(set(applied)) > 1
+
+
+@pytest.mark.parametrize("preprocessor", ["reference_only", "reference_adain"])
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_controlnet_reference(webui: WebUI, preprocessor: str, batch_size: int) -> None:
+    installed(webui, "controlnet")
+    unit = {"enabled": True, "module": preprocessor, "model": "None", "weight": 1.0, "image": encoded((200, 90, 40))}
+    asked: dict[str, Any] = {"alwayson_scripts": {"ControlNet": {"args": [unit]}}, "batch_size": batch_size}
+    before = webui.make(prompt=PROMPT)
+    plain = webui.make(prompt=PROMPT, **asked)
+    assert not alike(Made(plain.pictures[:1], ()), before)
+    made = webui.make(prompt=FULL, **asked)
+    assert not alike(made, plain)
+    assert alike(webui.make(prompt=FULL, **asked), made)
+    assert alike(webui.make(prompt=PROMPT), before)
