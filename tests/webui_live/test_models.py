@@ -63,6 +63,23 @@ def test_an_inpainting_model_with_a_mask_that_gates_the_update(webui: WebUI) -> 
             assert alike(webui.make(prompt=PROMPT, mask=mask, **asked), plain)
 
 
+@pytest.mark.parametrize("name", [SDXL, INPAINTING])
+def test_a_picture_is_edited_from_its_inversion(webui: WebUI, name: str) -> None:
+    asked: dict[str, Any] = {
+        "kind": "img2img",
+        "prompt": PROMPT,
+        "init_images": [encoded((90, 120, 200))],
+        "denoising_strength": 0.75,
+        "steps": 4,
+    }
+    form = {"attn": 0, "norm": 0, "photo": True}
+    with webui.model(name):
+        kept = webui.make([form], **asked)
+        edited = webui.make([{**form, "edits": [{"text": "dog", "strength": 0.6}]}], **asked)
+        assert not alike(edited, kept)
+        assert alike(webui.make([form], **{**asked, "seed": 9}), kept)
+
+
 def test_the_refiner_takes_over_and_the_first_model_comes_back(webui: WebUI) -> None:
     with webui.model(SD1):
         asked: dict[str, Any] = {"refiner_checkpoint": OTHER_SD1, "refiner_switch_at": 0.5, "steps": 6}
