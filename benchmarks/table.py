@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.overhead import Report, Result
+from benchmarks.picture import PictureReport
 from benchmarks.timing import Ratio
 
 MIB = 2**20
@@ -48,6 +49,26 @@ def show(report: Report, console: Console) -> None:
                 f"breaks: {'; '.join(graphs.breaks) or 'none'}",
                 highlight=False,
             )
+
+
+def show_pictures(report: PictureReport, console: Console) -> None:
+    """Print what whole pictures cost: the machine, then a line for each way."""
+    libraries = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    hardware = ", ".join(f"{name}: {value}" for name, value in report.machine.items())
+    console.print(
+        f"{report.model}, {report.width}x{report.height}, {report.steps} steps, {report.repeats} rounds\n"
+        f"{hardware}\n{libraries}",
+        highlight=False,
+    )
+    table = Table("")
+    for name in ("seconds a picture", "ratio (95 %)", "CPU-time ratio (95 %)", "peak MiB", "ratio"):
+        table.add_column(name, justify="right")
+    for each in report.results:
+        peak = f"{each.peak_bytes / MIB:.1f}"
+        table.add_row(
+            each.name, f"{each.seconds:.3f}", _ratio(each.ratio), _ratio(each.cpu_ratio), peak, _plain(each.peak_ratio)
+        )
+    console.print(table)
 
 
 def _row(result: Result, stock: Result) -> tuple[str, ...]:

@@ -9,8 +9,11 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import bench_alignment, bench_editing
+from cli import bench_alignment, bench_editing, loading
 from cli.errors import UserError, sentences
+from cli.options import AllowPickleOption, ModelOption
+from cli.recipe import EMBEDDED_DEFAULT, Settings
+from cli.settings import at_least, checked
 
 app = typer.Typer(name="bench", help="Measure what energy-based cross-attention costs.", no_args_is_help=True)
 app.command()(bench_alignment.alignment)
@@ -68,6 +71,43 @@ def overhead(
             _show(report)
 
 
+@app.command()
+def picture(
+    model: ModelOption = None,
+    steps: Annotated[int, typer.Option(help="Sampling steps of a picture.")] = 50,
+    repeats: Annotated[int, typer.Option(help="Interleaved rounds.")] = 10,
+    dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.  (default: the fastest there is)")] = None,
+    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
+    ] = None,
+    allow_pickle: AllowPickleOption = False,
+) -> None:
+    """Time and memory of a whole picture, from the prompt to its pixels: stock, BCU and edits side by side."""
+    with sentences():
+        for name, value in (("--steps", steps), ("--repeats", repeats), ("--threads", threads)):
+            at_least(name, value, 1)
+        asked = checked(Settings(model=model or EMBEDDED_DEFAULT, device=device, dtype=dtype))
+        loaded = loading.load(asked, allow_pickle)
+        import torch
+
+        from benchmarks.picture import measure
+        from benchmarks.table import show_pictures
+
+        torch.set_num_threads(threads)
+        report = measure(loaded.pipe, loaded.source.model, steps, repeats, _told)
+        if json_file is not None:
+            write_json(json_file, report.to_dict())
+        if json_file != "-":
+            show_pictures(report, _console())
+
+
+def _told(sentence: str) -> None:
+    if sys.stderr.isatty():
+        typer.echo(sentence, err=True)
+
+
 def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:
     from benchmarks.overhead import Setting, SettingError, measure
     from benchmarks.ways import WAYS
@@ -82,7 +122,7 @@ def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:
         setting = Setting(height=int(height), width=int(width), **asked)
     except SettingError as error:
         raise UserError(f"--{error}") from None
-    return measure(setting, lambda sentence: typer.echo(sentence, err=True) if sys.stderr.isatty() else None)
+    return measure(setting, _told)
 
 
 def write_json(target: str, content: dict[str, Any]) -> None:
@@ -103,10 +143,14 @@ def write_json(target: str, content: dict[str, Any]) -> None:
 
 
 def _show(report: Any) -> None:
-    from rich.console import Console
-
     from benchmarks.table import show
+
+    show(report, _console())
+
+
+def _console() -> Any:
+    from rich.console import Console
 
     console = Console()
     # A file or a pipe has no width of its own: there the table is not squeezed into eighty columns.
-    show(report, console if console.is_terminal else Console(width=200))
+    return console if console.is_terminal else Console(width=200)
