@@ -81,15 +81,21 @@ class Inputs:
 
 
 def build(architecture: str, device: torch.device, dtype: torch.dtype) -> UNet2DConditionModel:
-    """A UNet with random weights whose activations stay within float16.
-
-    It is laid out on the meta device and filled from one small tile of normal numbers: diffusers' own initialisation of
-    SDXL takes longer than the measurement.
-    """
+    """A UNet with random weights whose activations stay within float16."""
     with torch.device("meta"):
         unet = UNet2DConditionModel(**ARCHITECTURES[architecture])
+    fill(unet, device, dtype)
+    return unet
+
+
+def fill(unet: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+    """Give weights to a network that was laid out on the meta device.
+
+    They come from one small tile of normal numbers: diffusers' own initialisation of SDXL takes longer than the
+    measurement.
+    """
     # Module.to and not diffusers' own, which warns of a cast although there is nothing yet to lose precision.
-    unet = torch.nn.Module.to(unet, dtype).to_empty(device=device).eval().requires_grad_(False)
+    torch.nn.Module.to(unet, dtype).to_empty(device=device).eval().requires_grad_(False)
     generator = torch.Generator().manual_seed(0)
     # An odd length, so that no two rows of a matrix are alike.
     tile = torch.randn(999_983, generator=generator).to(device)
@@ -100,7 +106,6 @@ def build(architecture: str, device: torch.device, dtype: torch.dtype) -> UNet2D
                 stretch.copy_(scaled[: len(stretch)])
         else:
             parameter.fill_(1.0 if name.endswith("weight") else 0.0)
-    return unet
 
 
 def twin(unet: UNet2DConditionModel) -> UNet2DConditionModel:
