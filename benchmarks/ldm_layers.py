@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from benchmarks.architectures import TOKENS, fill
 from benchmarks.timing import Sample, interleaved, paired
-from cli.bench import write_json
+from cli.measurement import write_json
 from lib_ebca.cascade import Cascade
 from lib_ebca.energy import merge_heads, split_heads
 from lib_ebca.hosts.ldm import cross_attention_layers, installed

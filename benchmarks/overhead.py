@@ -335,11 +335,3 @@ def versions() -> dict[str, str]:
         "diffusers": diffusers.__version__,
         "cuda": str(torch.version.cuda),
     }
-
-
-if __name__ == "__main__":
-    import typer
-
-    from cli.bench import overhead
-
-    typer.run(overhead)

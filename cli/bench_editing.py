@@ -12,6 +12,7 @@ import typer
 from cli import bench_alignment, loading, progress
 from cli.errors import UserError, sentences
 from cli.loading import Model
+from cli.measurement import write_json
 from cli.options import AllowPickleOption, ModelOption
 from cli.recipe import EMBEDDED_DEFAULT, Settings
 from cli.settings import at_least, checked, completed
@@ -135,8 +136,6 @@ def _loaded(asked: Settings, allow_pickle: bool) -> tuple[Model, dict[str, Any]]
 
 
 def _show(tables: list[Table], data: dict[str, Any], target: str | None) -> None:
-    from cli.bench import write_json
-
     if target is not None:
         write_json(target, data)
     if target != "-":
