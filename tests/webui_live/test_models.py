@@ -77,7 +77,7 @@ def test_a_picture_is_edited_from_its_inversion(webui: WebUI, name: str) -> None
         kept = webui.make([form], **asked)
         edited = webui.make([{**form, "edits": [{"text": "dog", "strength": 0.6}]}], **asked)
         assert not alike(edited, kept)
-        assert alike(webui.make([form], **{**asked, "seed": 9}), kept)
+        assert alike(webui.make([form], **{**asked, "seed": 9}), kept, pixels_off=0.05)
 
 
 def test_the_refiner_takes_over_and_the_first_model_comes_back(webui: WebUI) -> None:
