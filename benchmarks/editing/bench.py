@@ -52,6 +52,12 @@ class Question:
         """The scenes of each batch."""
         return [slice(first, min(first + self.batch, self.scenes)) for first in range(0, self.scenes, self.batch)]
 
+    def key(self, number: int, kind: str, method: Method) -> tuple[str, str, int]:
+        """How the results name a method on a kind of edit in a batch; one that is not full is none of another size."""
+        part = self.parts()[number]
+        size = part.stop - part.start
+        return key_of(method), kind if size == self.batch else f"{kind}, {size}", number
+
     def edits(self) -> dict[str, list[SceneEdit]]:
         """By kind; scene by scene the same in all of them."""
         return {kind: scene_edits(kind, self.scenes, self.seed) for kind in KINDS}
@@ -93,7 +99,7 @@ def bench(
 
     Args:
         pipe: a text-to-image pipeline; its scheduler is replaced.
-        described: what else the results depend on; methods may be added to a folder later, all else must agree.
+        described: what else the results depend on; a folder may get more scenes and methods later, all else must agree.
         advance: told the batches done and all of them.
 
     Raises:
@@ -101,7 +107,7 @@ def bench(
         EditingError: a plan could not be applied.
     """
     pipe = prepared(pipe)
-    stated = {"scenes": question.scenes, "steps": question.steps, "seed": question.seed, "batch": question.batch}
+    stated = {"steps": question.steps, "seed": question.seed, "batch": question.batch}
     store = Store(folder, {**described, **stated})
     todo = [
         (number, kind, method)
@@ -109,17 +115,17 @@ def bench(
         for kind in KINDS
         for method in question.methods
     ]
-    left = [each for each in todo if (key_of(each[2]), each[1], each[0]) not in store.done]
+    left = [each for each in todo if question.key(*each) not in store.done]
     advance(len(todo) - len(left), len(todo))
     edits = question.edits()
     batch: tuple[int, Batch] | None = None
     for done, (number, kind, method) in enumerate(left, len(todo) - len(left) + 1):
         if batch is None or batch[0] != number:
             batch = number, _batch(pipe, question, edits[KINDS[0]], number)
-        store.append(_line(batch[1], edits[kind][question.parts()[number]], method, kind, number))
+        store.append(_line(question, batch[1], edits[kind][question.parts()[number]], method, kind, number))
         advance(done, len(todo))
     rows = answer(question, read_lines(folder))
-    write_json(folder / "summary.json", to_dict(rows, **described, **stated))
+    write_json(folder / "summary.json", to_dict(rows, **described, **stated, scenes=question.scenes))
     return rows
 
 
@@ -130,16 +136,16 @@ def key_of(method: Method) -> str:
 
 def answer(question: Question, lines: Sequence[Line]) -> list[Row]:
     """What the results say: for each method a row for each kind and one for all."""
-    found = {(line.method, line.part, line.batch): line for line in lines}
+    found = {line.key: line for line in lines}
     batches = range(len(question.parts()))
 
     def scores(method: Method, name: str, kind: str) -> list[float]:
         kinds = KINDS if kind == ALL else (kind,)
-        return [value for each in kinds for n in batches for value in found[key_of(method), each, n].scores[name]]
+        return [value for each in kinds for n in batches for value in found[question.key(n, each, method)].scores[name]]
 
     rows = []
     for method in question.methods:
-        spent = fmean(found[key_of(method), kind, n].evaluations for kind in KINDS for n in batches)
+        spent = fmean(found[question.key(n, kind, method)].evaluations for kind in KINDS for n in batches)
         for kind in (*KINDS, ALL):
             # The four edits of a scene hang together.
             clusters = list(range(question.scenes)) * (len(KINDS) if kind == ALL else 1)
@@ -184,8 +190,8 @@ def _batch(pipe: Any, question: Question, edits: Sequence[SceneEdit], number: in
     return Batch(pipe, question.steps, pictures(edits[part]), captions, part.start)
 
 
-def _line(batch: Batch, edits: Sequence[SceneEdit], method: Method, kind: str, number: int) -> Line:
+def _line(question: Question, batch: Batch, edits: Sequence[SceneEdit], method: Method, kind: str, number: int) -> Line:
     after = batch.edited(method, edits)
     found = [outcome(*each) for each in zip(edits, batch.before, after.pictures, read(after.pictures), strict=True)]
     scores = {SUCCESS: [float(each.success) for each in found], REST: [each.kept for each in found]}
-    return Line(key_of(method), kind, number, scores, after.evaluations, round(after.seconds, 2))
+    return Line(*question.key(number, kind, method), scores, after.evaluations, round(after.seconds, 2))

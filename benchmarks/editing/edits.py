@@ -20,6 +20,8 @@ KINDS = ("colour", "shape", "remove", "restyle")
 REACH, RIM = 1.25, 2.0
 """The object's surroundings, which may change with it: this many radii, and pixels more."""
 
+BLOCK = 8
+
 
 class EditingError(ValueError):
     """A benchmark that cannot be; the sentence says what would be right."""
@@ -82,6 +84,8 @@ class Outcome:
 def scene_edits(kind: str, count: int, seed: int) -> list[SceneEdit]:
     """`count` scenes that no training run drew, with an edit of that kind each; seeded.
 
+    The scenes are the same for every kind, and fewer are the first of more.
+
     Raises:
         EditingError: there is no such kind.
     """
@@ -90,8 +94,8 @@ def scene_edits(kind: str, count: int, seed: int) -> list[SceneEdit]:
     generator = torch.Generator().manual_seed(seed)
     found: list[SceneEdit] = []
     while len(found) < count:
-        scenes = sample_scenes(count, generator)
-        draws = torch.randint(0, 2**31, (count,), generator=generator).tolist()
+        scenes = sample_scenes(BLOCK, generator)
+        draws = torch.randint(0, 2**31, (BLOCK,), generator=generator).tolist()
         found += [_edit(kind, scenes.scene(row), draw) for row, draw in enumerate(draws)]
     return found[:count]
 

@@ -28,17 +28,16 @@ METHODS = (
 """The first is compared with the others."""
 
 _PLANS = (
-    *(PlanSettings(3.0, OBJECT, 1.0, 0.9, start) for start in (0.1, 0.2, 0.3)),
-    *(PlanSettings(5.0, OBJECT, 1.0, 0.9, start) for start in (0.3, 0.4)),
+    PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2),
+    PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.3),
     PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2, 6e-4),
     PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4),
+    PlanSettings(3.0, SCENE, 1.0, 1.0, 0.2),
     # The numbers of the preset cat-to-dog.
     PlanSettings(7.5, OBJECT, 0.75, 0.65, 0.5, 6e-4),
-    PlanSettings(3.0, SCENE, 1.0, 1.0, 0.2),
-    PlanSettings(5.0, SCENE, 1.0, 1.0, 0.3),
 )
-_SWAPS = tuple(SwapSettings(guidance, negative) for guidance in (2.0, 3.0, 5.0) for negative in (False, True))
-_NOISES = tuple(NoiseSettings(guidance, strength) for guidance in (3.0, 5.0, 7.5) for strength in (0.5, 0.65, 0.75))
+_SWAPS = tuple(SwapSettings(guidance, negative) for guidance in (2.0, 3.0) for negative in (False, True))
+_NOISES = tuple(NoiseSettings(guidance, strength) for guidance in (3.0, 5.0) for strength in (0.65, 0.75))
 
 CANDIDATES = (
     *(Method(EBCA, settings) for settings in _PLANS),

@@ -123,6 +123,11 @@ def test_a_run_fills_the_table_and_goes_on(pipe: Any, tmp_path: Path) -> None:
     told.clear()
     assert bench.bench(pipe, SMALL, tmp_path / "out", {"model": "tiny"}, lambda *done: told.append(done)) == rows
     assert told == [(total - 3 + number, total) for number in range(4)]
+    told.clear()
+    more = dataclasses.replace(SMALL, scenes=4)
+    assert bench.bench(pipe, more, tmp_path / "out", {"model": "tiny"}, lambda *done: told.append(done))[0].kept.n == 4
+    # The first two scenes are the same; the batch of one is made again as a batch of two.
+    assert told[0] == (total // 2, total)
     with pytest.raises(ResultsError, match="its steps differs"):
         bench.bench(pipe, dataclasses.replace(SMALL, steps=5), tmp_path / "out", {"model": "tiny"})
 
@@ -132,9 +137,7 @@ def rows_of(*hits: tuple[str, list[float], float]) -> list[bench.Row]:
     question = dataclasses.replace(SMALL, methods=tuple(Method(name, SwapSettings()) for name, _, _ in hits))
     lines = [
         Line(
-            bench.key_of(Method(name, SwapSettings())),
-            kind,
-            number,
+            *question.key(number, kind, Method(name, SwapSettings())),
             {"success": part, "kept": [kept] * len(part)},
             9,
             1,
@@ -185,6 +188,7 @@ def test_all_kinds_edit_the_same_scenes() -> None:
     first, *others = SMALL.edits().values()
     for edits in others:
         assert [edit.scene for edit in edits] == [edit.scene for edit in first]
+    assert scene_edits("shape", 11, 3)[:9] == scene_edits("shape", 9, 3)
 
 
 def test_the_sheet_shows_each_kind(pipe: Any, tmp_path: Path) -> None:
