@@ -21,8 +21,8 @@ EBCA, SWAP_PLAIN, SWAP, IMG2IMG = "EBCA", "swapped prompt, plain DDIM inversion"
 
 METHODS = (
     Method(EBCA, PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2)),
-    Method(SWAP_PLAIN, SwapSettings(3.0), PLAIN),
-    Method(SWAP, SwapSettings(3.0), FIXED_POINT),
+    Method(SWAP_PLAIN, SwapSettings(2.0, negative=True), PLAIN),
+    Method(SWAP, SwapSettings(2.0, negative=True), FIXED_POINT),
     Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
 )
 """The first is compared with the others."""
