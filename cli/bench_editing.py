@@ -84,7 +84,7 @@ def editing(
         data = bench.to_dict(rows, scenes=question.scenes, steps=steps, seed=seed, **about)
         _show([*shown, *bench_alignment.judged(asked.model)], data, json_file)
         renewed_blocks(
-            pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model))
+            pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model), about)
         )
         if sheet is not None:
             draw_sheet(loaded.pipe, question, sheet)
@@ -117,6 +117,7 @@ def inversions(
         from benchmarks.alignment.tables import markdown
         from benchmarks.editing import bench
         from benchmarks.editing import inversions as ways
+        from benchmarks.editing.tables import described
 
         sets = {ways.DRAWN: ways.drawn(scenes, bench.SCENES_SEED)} if scenes else {}
         if photographs:
@@ -124,8 +125,9 @@ def inversions(
         with progress.bar("batches") as advance:
             rows = ways.compare(loaded.pipe, sets, out, about, steps=steps, batch=batch_size, advance=advance)
         shown = ways.table(rows, steps)
+        made = f"\nMade by `ebca bench inversions --scenes {scenes} --steps {steps}` with {described(about)}.\n"
         _show([shown], ways.to_dict(rows, steps=steps, **about), json_file)
-        renewed_blocks(pages or (), {ways.BLOCK: markdown(shown)})
+        renewed_blocks(pages or (), {ways.BLOCK: markdown(shown) + made})
 
 
 def _loaded(asked: Settings, allow_pickle: bool) -> tuple[Model, dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.alignment.statistics import Estimate
@@ -104,11 +104,18 @@ def verdict(rows: Sequence[Row]) -> str:
     return f"Over all edits, {first} succeeds {'; '.join(said)}."
 
 
-def blocks(rows: Sequence[Row], question: Question, model: Path) -> dict[str, str]:
-    """Markdown by the name of the block that it stands in."""
-    main = [markdown(main_table(rows, question)), verdict(rows), judged(model)]
+def blocks(rows: Sequence[Row], question: Question, model: Path, about: Mapping[str, str]) -> dict[str, str]:
+    """Markdown by the name of the block that it stands in; `about` says what the results were made with."""
+    options = f"--scenes {question.scenes} --steps {question.steps} --batch-size {question.batch}"
+    made = f"Made by `ebca bench editing {options}` with {described(about)}."
+    main = [markdown(main_table(rows, question)), verdict(rows), judged(model), made]
     details = [markdown(comparisons(rows)), markdown(settings_table(rows))]
     return {BLOCK: "\n".join(part + "\n" for part in main if part), DETAILS: "\n".join(details)}
+
+
+def described(about: Mapping[str, str]) -> str:
+    """Model, device and precision in words."""
+    return f"the model {about['model']} ({about['model_hash']}), {about['dtype']}, on {about['device']}"
 
 
 def _methods(rows: Sequence[Row]) -> list[str]:

@@ -164,7 +164,9 @@ def test_tables_say_what_was_found(tmp_path: Path) -> None:
     assert tables.judged(tmp_path) == ""
     rates = {f"{count}: exact": {"rate": rate} for count, rate in (("one", 0.946), ("two", 0.994))}
     (tmp_path / "judge.json").write_text(json.dumps({"after a VAE round trip": rates}))
-    found = tables.blocks(rows, SMALL, tmp_path)
+    about = {"model": "tiny", "model_hash": "123", "dtype": "float32", "device": "cpu"}
+    found = tables.blocks(rows, SMALL, tmp_path, about)
+    assert "`ebca bench editing --scenes 3 --steps 4 --batch-size 2` with the model tiny (123)" in found["editing"]
     assert "94.6 % of drawings of one object and 99.4 % of two" in found["editing"]
     assert "guidance 7.5, negative False" in found["editing-details"]
 
