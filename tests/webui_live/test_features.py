@@ -121,11 +121,6 @@ def test_a_lora_in_the_prompt_counts_for_the_edits_too(webui: WebUI) -> None:
         assert alike(webui.make(prompt=f"{FULL} {tag}"), made, pixels_off=0.05)
 
 
-def test_weights_stored_in_eight_bits(webui: WebUI) -> None:
-    with webui.settings(fp8_storage="Enable"):
-        acts(webui)
-
-
 def test_the_plot_over_our_axes(webui: WebUI) -> None:
     axes = _plot_choices(webui)
     empty = axes.index("Nothing")

@@ -92,6 +92,16 @@ def test_the_refiner_takes_over_and_the_first_model_comes_back(webui: WebUI) -> 
         assert alike(late, plain)
 
 
+def test_weights_stored_in_eight_bits(webui: WebUI) -> None:
+    # A model that was stored so comes back from it slightly changed, in a WebUI without extensions too.
+    with webui.model(OTHER_SD1), webui.settings(fp8_storage="Enable"):
+        plain = webui.make(prompt=PROMPT)
+        made = webui.make(prompt=FULL)
+        assert not alike(made, plain)
+        assert alike(webui.make(prompt=FULL), made)
+        assert alike(webui.make(prompt=PROMPT), plain)
+
+
 def test_hires_fix_with_another_checkpoint(webui: WebUI) -> None:
     with webui.model(SD1):
         asked: dict[str, Any] = {
