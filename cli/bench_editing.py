@@ -134,7 +134,22 @@ def _loaded(asked: Settings, allow_pickle: bool) -> tuple[Model, dict[str, Any]]
     loaded = loading.load(checked(asked), allow_pickle)
     done = completed(asked, loaded)
     about = {"model": loaded.source.model, "model_hash": loaded.source.model_hash}
+    # The model's own hash is that of its UNet alone.
+    about["others_hash"] = _hash_of(loaded.pipe.vae, loaded.pipe.text_encoder)
     return loaded, {**about, "device": done.device, "dtype": done.dtype}
+
+
+def _hash_of(*parts: Any) -> str:
+    """The first ten digits of the SHA-256 of the parts' weights."""
+    import hashlib
+
+    import torch
+
+    digest = hashlib.sha256()
+    for part in parts:
+        for _, weights in sorted(part.state_dict().items()):
+            digest.update(weights.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:10]
 
 
 def _show(tables: list[Table], data: dict[str, Any], target: str | None) -> None:
