@@ -20,9 +20,9 @@ from benchmarks.editing.methods import (
 EBCA, SWAP_PLAIN, SWAP, IMG2IMG = "EBCA", "swapped prompt, plain DDIM inversion", "swapped prompt", "img2img"
 
 METHODS = (
-    Method(EBCA, PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2)),
-    Method(SWAP_PLAIN, SwapSettings(2.0, negative=True), PLAIN),
-    Method(SWAP, SwapSettings(2.0, negative=True), FIXED_POINT),
+    Method(EBCA, PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4)),
+    Method(SWAP_PLAIN, SwapSettings(3.0, negative=False), PLAIN),
+    Method(SWAP, SwapSettings(2.0, negative=False), FIXED_POINT),
     Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
 )
 """The first is compared with the others."""
