@@ -114,3 +114,15 @@ def quiet(pipe: Any) -> Any:
     """Without a progress bar."""
     pipe.set_progress_bar_config(disable=True)
     return pipe
+
+
+def with_lora() -> StableDiffusionPipeline:
+    """SD 1 with an unfused LoRA that is not idle."""
+    from peft import LoraConfig
+
+    pipe = sd1()
+    torch.manual_seed(9)
+    pipe.unet.add_adapter(
+        LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v"])
+    )
+    return pipe

@@ -2,70 +2,27 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
-from diffusers.utils import is_peft_available, scale_lora_layers, unscale_lora_layers
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib_ebca.adjoint import NotLinearError
 from lib_ebca.cascade import Cascade
+from lib_ebca.hosts.announcement import Announcement, announcing
+from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
+from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.hosts.unet import announced, cross_attention_layers, installed, is_compiled, own_projections
 from lib_ebca.layer import prepare
 from lib_ebca.picture import Picture, Rows, Timetable
 from lib_ebca.plan import Plan
-from lib_ebca.record import AttentionMaps, EnergyRecord, Recorder
-from lib_ebca.words import TokenisedPrompt, boost_weights
+from lib_ebca.record import Recorder
 
-
-class HostError(ValueError):
-    """The pipeline, or the way it is called, does not allow what was asked; one sentence says what would."""
-
-
-@dataclass(frozen=True)
-class Announcement:
-    """What a pipeline call says of its batch before it samples."""
-
-    pictures: tuple[Picture, ...]
-    plans: tuple[Plan, ...]
-    guided: bool
-
-
-@dataclass
-class Run:
-    """What an :func:`energy_attention` block did, readable during and after it.
-
-    Attributes:
-        comments: sentences for the user: what could not be served, and why.
-        tokenised: the prompts of the last call, one for each picture.
-        recorder: energies and maps of the last pass, if they were asked for.
-    """
-
-    comments: list[str] = field(default_factory=list)
-    tokenised: tuple[TokenisedPrompt, ...] = ()
-    recorder: Recorder | None = None
-
-    @property
-    def energies(self) -> list[EnergyRecord]:
-        """The energies of the last pass, in the order in which the layers ran."""
-        return [] if self.recorder is None else self.recorder.energies
-
-    @property
-    def maps(self) -> AttentionMaps:
-        """The attention maps of the last pass."""
-        return AttentionMaps() if self.recorder is None else self.recorder.maps
-
-    def tell(self, sentence: str) -> None:
-        """Add a comment, once."""
-        if sentence not in self.comments:
-            self.comments.append(sentence)
+__all__ = ["HostError", "Run", "encoded", "energy_attention", "executed_steps"]
 
 
 @contextmanager
@@ -106,7 +63,7 @@ def energy_attention(
     unet = _unet(pipe)
     conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps))
     with ExitStack() as stack:
-        stack.enter_context(replaced(pipe, "encode_prompt", _encode(pipe, conductor.announce, plans, emphasis, run)))
+        stack.enter_context(replaced(pipe, "encode_prompt", announcing(pipe, conductor.announce, plans, emphasis, run)))
         stack.enter_context(announced(pipe.unet, conductor.before))
         stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell))
         if recording and is_compiled(pipe.unet):
@@ -119,7 +76,7 @@ def energy_attention(
 def encoded(pipe: Any) -> Iterator[Run]:
     """Let a pipeline read its prompts as the WebUI does (emphasis, BREAK, any length), its attention untouched."""
     run = Run()
-    with replaced(pipe, "encode_prompt", _encode(pipe, lambda announcement: None, (Plan(),), True, run)):
+    with replaced(pipe, "encode_prompt", announcing(pipe, lambda announcement: None, (Plan(),), True, run)):
         yield run
 
 
@@ -173,7 +130,7 @@ class _Conductor:
         self.cascade.begin(rows, size, given=given)
         scale = (keywords.get("cross_attention_kwargs") or {}).get("scale")
         # A layer that cannot be prepared tells of it when it runs.
-        with suppress(NotLinearError), _lora_scaled((self._compiled,), scale):
+        with suppress(NotLinearError), lora_scaled((self._compiled,), scale):
             prepare(own_projections(self._compiled), self.cascade, given)
 
     def _start(self, announced: Announcement, sample: Tensor) -> Cascade:
@@ -232,123 +189,3 @@ def _unet(pipe: Any) -> UNet2DConditionModel:
             f"{kind} cannot be served: it should be a Stable Diffusion 1, 2 or XL pipeline with a UNet2DConditionModel"
         )
     return unet
-
-
-def _encode(
-    pipe: Any, announce: Callable[[Announcement], None], plans: Sequence[Plan], emphasis: bool, run: Run
-) -> Callable[..., Any]:
-    """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch."""
-    original = pipe.encode_prompt
-    signature = inspect.signature(original)
-
-    def encode_prompt(*args: Any, **keywords: Any) -> Any:
-        bound = signature.bind(*args, **keywords)
-        bound.apply_defaults()
-        asked = bound.arguments
-        guided = bool(asked["do_classifier_free_guidance"])
-        encoder = PromptEncoder(pipe, asked.get("clip_skip"))
-        with _lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
-            tokenised = _tokenised(asked, encoder)
-            if emphasis and tokenised is not None and _same_prompts(asked):
-                asked.update(_embeddings(pipe, encoder, asked, guided))
-            result = original(*bound.args, **bound.kwargs)
-            pictures = result[0].shape[0]
-            own = _for_each(plans, pictures, asked["num_images_per_prompt"])
-            run.tokenised = (
-                tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
-            )
-            contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
-        announce(Announcement(_pictures(own, contexts, run.tokenised, encoder), own, guided))
-        return result
-
-    return encode_prompt
-
-
-def _tokenised(asked: dict[str, Any], encoder: PromptEncoder) -> tuple[TokenisedPrompt, ...] | None:
-    """The call's prompts in tokens, or None if it brings embeddings instead of words."""
-    if asked["prompt"] is None or asked.get("prompt_embeds") is not None:
-        return None
-    return tuple(encoder.tokenise(prompt) for prompt in _listed(asked["prompt"]))
-
-
-def _same_prompts(asked: dict[str, Any]) -> bool:
-    """Whether both encoders of SDXL read the same words, which is all that the WebUI's way knows."""
-    return asked.get("prompt_2") in (None, asked["prompt"]) and asked.get("negative_prompt_2") in (
-        None,
-        asked["negative_prompt"],
-    )
-
-
-def _embeddings(pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided: bool) -> dict[str, Any]:
-    """The arguments that hand the WebUI-style embeddings to the pipeline in place of the words."""
-    prompts = _listed(asked["prompt"])
-    negative = asked["negative_prompt"]
-    zeros = guided and negative is None and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
-    negatives = _listed(negative or "") if guided and not zeros else []
-    if len(negatives) == 1:
-        negatives = negatives * len(prompts)
-    if negatives and len(negatives) != len(prompts):
-        raise HostError(
-            f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of the "
-            f"{len(prompts)} prompts"
-        )
-    batch = encode_batch(encoder, prompts, negatives)
-    given: dict[str, Any] = {"prompt": None, "prompt_embeds": batch.contexts}
-    if guided and asked.get("negative_prompt_embeds") is None:
-        given["negative_prompt"] = None
-        given["negative_prompt_embeds"] = torch.zeros_like(batch.contexts) if zeros else batch.negative_contexts
-    if "pooled_prompt_embeds" in asked:
-        given["prompt_2"] = given["negative_prompt_2"] = None
-        given["pooled_prompt_embeds"] = batch.pooled
-        if guided and asked.get("negative_pooled_prompt_embeds") is None and batch.pooled is not None:
-            given["negative_pooled_prompt_embeds"] = torch.zeros_like(batch.pooled) if zeros else batch.negative_pooled
-    return given
-
-
-def _for_each(plans: Sequence[Plan], pictures: int, copies: int) -> tuple[Plan, ...]:
-    """The plan of each picture of a batch in which every prompt's pictures stand together."""
-    if len(plans) == 1:
-        return tuple(plans) * pictures
-    if len(plans) * copies != pictures:
-        raise HostError(
-            f"{len(plans)} plans were given for {pictures // copies} prompts: give one, or one for each prompt"
-        )
-    return tuple(plan for plan in plans for _ in range(copies))
-
-
-def _pictures(
-    plans: Sequence[Plan], contexts: dict[str, Tensor], tokenised: Sequence[TokenisedPrompt], encoder: PromptEncoder
-) -> tuple[Picture, ...]:
-    if any(plan.boosts for plan in plans) and not tokenised:
-        raise HostError("boosts need the prompt in words: give `prompt`, not `prompt_embeds`")
-    return tuple(
-        Picture(
-            tuple(contexts[edit.text] for edit in plan.edits),
-            boost_weights(tokenised[index], plan.boosts, encoder.tokenizer) if plan.boosts else None,
-        )
-        for index, plan in enumerate(plans)
-    )
-
-
-def _listed(prompt: str | Sequence[str]) -> list[str]:
-    return [prompt] if isinstance(prompt, str) else list(prompt)
-
-
-def _text_encoders(pipe: Any) -> list[nn.Module]:
-    encoders = (getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2"))
-    return [encoder for encoder in encoders if encoder is not None]
-
-
-@contextmanager
-def _lora_scaled(models: Sequence[nn.Module], scale: float | None) -> Iterator[None]:
-    """Models with their LoRA at the scale of the call, as diffusers does it itself."""
-    if scale is None or not is_peft_available():
-        yield
-        return
-    for model in models:
-        scale_lora_layers(model, scale)
-    try:
-        yield
-    finally:
-        for model in models:
-            unscale_lora_layers(model, scale)

@@ -216,7 +216,7 @@ def test_inversions_are_compared(pipe: Any, tmp_path: Path) -> None:
 
 
 def test_photographs_that_ship_with_packages() -> None:
-    pytest.importorskip("skimage")
+    pytest.importorskip("skimage", reason="the photographs come with scikit-image, which the tests' environment has")
     found = list(inversions.photographs(40, 24))
     assert found and all(sample.picture.shape == (3, 24, 40) for sample in found)
     assert all(float(sample.picture.min()) >= 0 and float(sample.picture.max()) <= 1 for sample in found)

@@ -92,17 +92,7 @@ def test_energies_are_recorded_outside_of_graphs(counters: Any) -> None:
 
 
 def test_what_is_kept_is_made_at_the_scale_of_the_lora() -> None:
-    from peft import LoraConfig
-
-    def pipe_with_lora() -> Any:
-        pipe = tiny_pipe.sd1()
-        torch.manual_seed(9)
-        pipe.unet.add_adapter(
-            LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v"])
-        )
-        return pipe
-
-    eager, graph = pipe_with_lora(), compiled(pipe_with_lora(), "unet.compile()")
+    eager, graph = tiny_pipe.with_lora(), compiled(tiny_pipe.with_lora(), "unet.compile()")
     half = {"scale": 0.5}
     wanted = sample(eager, EDITS, cross_attention_kwargs=half)
     assert torch.equal(sample(graph, EDITS, cross_attention_kwargs=half), wanted)

@@ -138,7 +138,9 @@ def test_compvis_names_convert_back_at_full_size() -> None:
 
 
 def test_the_original_unet_code_predicts_the_same_noise() -> None:
-    openaimodel = pytest.importorskip("ldm.modules.diffusionmodules.openaimodel")
+    openaimodel = pytest.importorskip(
+        "ldm.modules.diffusionmodules.openaimodel", reason="the package stable-diffusion-sdkit is not installed"
+    )
     unet, vae = make_unet(FULL).eval(), make_vae(FULL)
     text = make_text_encoder(build_tokenizer(), FULL)
     params = compvis_config(unet, vae, text)["model"]["params"]["unet_config"]["params"]

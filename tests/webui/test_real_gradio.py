@@ -28,7 +28,7 @@ pytestmark = pytest.mark.skipif(not PYTHONS, reason="EBCA_GRADIO_PYTHONS is not 
 
 @pytest.fixture(scope="module", params=PYTHONS or [""])
 def page(request: pytest.FixtureRequest) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page needs Playwright and a Chromium")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

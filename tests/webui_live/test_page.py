@@ -17,7 +17,7 @@ PATIENCE = 90_000
 
 @pytest.fixture(scope="module")
 def page(webui: WebUI) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api")
+    playwright = pytest.importorskip("playwright.sync_api", reason="the page needs Playwright and a Chromium")
     webui.make(prompt="a cat")  # a model is loaded: its tokenizer makes the chips
     with playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

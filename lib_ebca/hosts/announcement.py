@@ -1,0 +1,132 @@
+"""What a diffusers pipeline call says of its batch, heard where the call encodes its prompts, before it samples."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lib_ebca.hosts.lora import lora_scaled
+from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
+from lib_ebca.hosts.run import HostError, Run
+from lib_ebca.picture import Picture
+from lib_ebca.plan import Plan
+from lib_ebca.words import TokenisedPrompt, boost_weights
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a pipeline call says of its batch before it samples."""
+
+    pictures: tuple[Picture, ...]
+    plans: tuple[Plan, ...]
+    guided: bool
+
+
+def announcing(
+    pipe: Any, announce: Callable[[Announcement], None], plans: Sequence[Plan], emphasis: bool, run: Run
+) -> Callable[..., Any]:
+    """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch."""
+    original = pipe.encode_prompt
+    signature = inspect.signature(original)
+
+    def encode_prompt(*args: Any, **keywords: Any) -> Any:
+        bound = signature.bind(*args, **keywords)
+        bound.apply_defaults()
+        asked = bound.arguments
+        guided = bool(asked["do_classifier_free_guidance"])
+        encoder = PromptEncoder(pipe, asked.get("clip_skip"))
+        with lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
+            tokenised = _tokenised(asked, encoder)
+            if emphasis and tokenised is not None and _same_prompts(asked):
+                asked.update(_embeddings(pipe, encoder, asked, guided))
+            result = original(*bound.args, **bound.kwargs)
+            pictures = result[0].shape[0]
+            own = _for_each(plans, pictures, asked["num_images_per_prompt"])
+            run.tokenised = (
+                tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
+            )
+            contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
+        announce(Announcement(_pictures(own, contexts, run.tokenised, encoder), own, guided))
+        return result
+
+    return encode_prompt
+
+
+def _tokenised(asked: dict[str, Any], encoder: PromptEncoder) -> tuple[TokenisedPrompt, ...] | None:
+    """The call's prompts in tokens, or None if it brings embeddings instead of words."""
+    if asked["prompt"] is None or asked.get("prompt_embeds") is not None:
+        return None
+    return tuple(encoder.tokenise(prompt) for prompt in _listed(asked["prompt"]))
+
+
+def _same_prompts(asked: dict[str, Any]) -> bool:
+    """Whether both encoders of SDXL read the same words, which is all that the WebUI's way knows."""
+    return asked.get("prompt_2") in (None, asked["prompt"]) and asked.get("negative_prompt_2") in (
+        None,
+        asked["negative_prompt"],
+    )
+
+
+def _embeddings(pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided: bool) -> dict[str, Any]:
+    """The arguments that hand the WebUI-style embeddings to the pipeline in place of the words."""
+    prompts = _listed(asked["prompt"])
+    negative = asked["negative_prompt"]
+    zeros = guided and negative is None and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
+    negatives = _listed(negative or "") if guided and not zeros else []
+    if len(negatives) == 1:
+        negatives = negatives * len(prompts)
+    if negatives and len(negatives) != len(prompts):
+        raise HostError(
+            f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of the "
+            f"{len(prompts)} prompts"
+        )
+    batch = encode_batch(encoder, prompts, negatives)
+    given: dict[str, Any] = {"prompt": None, "prompt_embeds": batch.contexts}
+    if guided and asked.get("negative_prompt_embeds") is None:
+        given["negative_prompt"] = None
+        given["negative_prompt_embeds"] = torch.zeros_like(batch.contexts) if zeros else batch.negative_contexts
+    if "pooled_prompt_embeds" in asked:
+        given["prompt_2"] = given["negative_prompt_2"] = None
+        given["pooled_prompt_embeds"] = batch.pooled
+        if guided and asked.get("negative_pooled_prompt_embeds") is None and batch.pooled is not None:
+            given["negative_pooled_prompt_embeds"] = torch.zeros_like(batch.pooled) if zeros else batch.negative_pooled
+    return given
+
+
+def _for_each(plans: Sequence[Plan], pictures: int, copies: int) -> tuple[Plan, ...]:
+    """The plan of each picture of a batch in which every prompt's pictures stand together."""
+    if len(plans) == 1:
+        return tuple(plans) * pictures
+    if len(plans) * copies != pictures:
+        raise HostError(
+            f"{len(plans)} plans were given for {pictures // copies} prompts: give one, or one for each prompt"
+        )
+    return tuple(plan for plan in plans for _ in range(copies))
+
+
+def _pictures(
+    plans: Sequence[Plan], contexts: dict[str, Tensor], tokenised: Sequence[TokenisedPrompt], encoder: PromptEncoder
+) -> tuple[Picture, ...]:
+    if any(plan.boosts for plan in plans) and not tokenised:
+        raise HostError("boosts need the prompt in words: give `prompt`, not `prompt_embeds`")
+    return tuple(
+        Picture(
+            tuple(contexts[edit.text] for edit in plan.edits),
+            boost_weights(tokenised[index], plan.boosts, encoder.tokenizer) if plan.boosts else None,
+        )
+        for index, plan in enumerate(plans)
+    )
+
+
+def _listed(prompt: str | Sequence[str]) -> list[str]:
+    return [prompt] if isinstance(prompt, str) else list(prompt)
+
+
+def _text_encoders(pipe: Any) -> list[nn.Module]:
+    encoders = (getattr(pipe, name, None) for name in ("text_encoder", "text_encoder_2"))
+    return [encoder for encoder in encoders if encoder is not None]
