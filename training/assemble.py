@@ -14,14 +14,14 @@ from transformers import CLIPTokenizer
 
 from training.compvis import text_key
 from training.denoiser import Denoiser
-from training.networks import BETAS
+from training.networks import BETAS, PREDICTION
 from training.tokenizer import save_tokenizer
 
 
 def make_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
-    """A pipeline of these very modules, with SD 1.x's scheduler settings."""
+    """A pipeline of these very modules, with SD's scheduler settings."""
     scheduler = PNDMScheduler(
-        **BETAS, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False, prediction_type="epsilon"
+        **BETAS, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False, prediction_type=PREDICTION
     )
     # SD 1.x writes this key although PNDM does not read it; schedulers made from this config do.
     scheduler.register_to_config(clip_sample=False)

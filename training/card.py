@@ -11,9 +11,10 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from training.denoiser import NOISE_OFFSET
+from training.denoiser import MIN_SNR
 from training.evaluate import sample
 from training.loop import write_text_atomically
+from training.networks import SCALING_FACTOR
 from training.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES
 from training.stages import GUIDANCES, Workshop, load_model
 
@@ -177,9 +178,10 @@ def _making(facts: dict[str, Any]) -> list[str]:
         f"- UNet and text encoder together: {runs['denoiser']['steps']} steps of {recipe['denoiser_batch']} "
         f"({seen:.2f} million pictures), peak learning rate {recipe['denoiser_rate']:g}, "
         f"{runs['denoiser']['minutes']:.1f} min.",
-        "- AdamW, warm-up, then constant, then linearly to 0 over the last 30 %; min-SNR-5 weights, "
-        "moving average, a "
-        f"tenth of the captions left out, noise offset {NOISE_OFFSET:g}; seed {recipe['seed']}.",
+        f"- Latents scaled by {SCALING_FACTOR:g}; the velocity is predicted, errors of the picture counting "
+        f"min(snr, {MIN_SNR:g}) + 1.",
+        "- AdamW, warm-up, then constant, then linearly to 0 over the last 30 %; moving average; a tenth of the",
+        f"  captions left out; seed {recipe['seed']}.",
         f"- On {times['device']}, torch {times['torch']}.",
         "",
         "Never shown in training: eight colour-shape pairs, about a sixteenth of the combinations of two pairs, and",

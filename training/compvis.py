@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -115,8 +116,10 @@ def to_compvis(unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLI
     return {key: value.detach().cpu().contiguous() for key, value in result.items()}
 
 
-def compvis_config(unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel) -> dict[str, Any]:
-    """The yaml in the form of v1-inference.yaml, with our sizes.
+def compvis_config(
+    unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder: CLIPTextModel, prediction: str
+) -> dict[str, Any]:
+    """The yaml in the form of v1-inference.yaml, with our sizes; `prediction` is diffusers' name of what is predicted.
 
     CompVis takes the text encoder's sizes and vocabulary from the folder or model named by `version`; "clip" is the
     folder that `export_compvis` writes beside the yaml, and a loader that runs elsewhere makes that path absolute."""
@@ -149,6 +152,7 @@ def compvis_config(unet: UNet2DConditionModel, vae: AutoencoderKL, text_encoder:
         "dropout": 0.0,
     }
     params = {
+        "parameterization": {"epsilon": "eps", "v_prediction": "v"}[prediction],
         "linear_start": BETAS["beta_start"],
         "linear_end": BETAS["beta_end"],
         "num_timesteps_cond": 1,
@@ -197,7 +201,8 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     save_file(to_compvis(unet, vae, text_encoder), part, metadata={"format": "pt"})
     part.chmod(0o644)
     part.replace(weights)
-    config.write_text(yaml.safe_dump(compvis_config(unet, vae, text_encoder), sort_keys=False))
+    prediction = json.loads((model / "scheduler" / "scheduler_config.json").read_text())["prediction_type"]
+    config.write_text(yaml.safe_dump(compvis_config(unet, vae, text_encoder, prediction), sort_keys=False))
     shutil.copytree(model / "tokenizer", out / "clip", dirs_exist_ok=True)
     shutil.copy(model / "text_encoder" / "config.json", out / "clip" / "config.json")
     others = shutil.ignore_patterns("*.safetensors", "*.png", "*.md", "card.json", "evaluation.json", "judge.json")

@@ -12,8 +12,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from training.captions import write_captions
-from training.loop import LoopSettings, run_loop, step_generator
-from training.networks import FULL, Sizes, make_noise_schedule, make_text_encoder, make_unet
+from training.grounding import NOBODY, grounding_loss, regions, slot_owners, watch
+from training.loop import LoopSettings, fall, run_loop, step_generator
+from training.networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
 from training.render import render
 from training.scenes import sample_scenes
 from training.tokenizer import CaptionTokens
@@ -22,11 +23,8 @@ from training.vae import fit_analytic_latent
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
 MIN_SNR = 5.0
-# SD's schedule keeps 6.8 % of the picture at its last step. A 16 x 16 latent averages the noise down to 1/16, so the
-# mean of the picture (spread about 0.8) still shows with a signal-to-noise ratio near 1, and a model learns to read
-# the background there instead of in the caption. A common offset of spread 0.1 takes that ratio to about 0.2 and is
-# still small against the noise itself.
-NOISE_OFFSET = 0.1
+# Of the same order as the loss of the drawing, which is 0.3 to 0.6; gone when the learning rate is.
+GROUNDING = 0.1
 
 
 class Denoiser(nn.Module):
@@ -37,7 +35,7 @@ class Denoiser(nn.Module):
         self.unet, self.text_encoder = unet, text_encoder
 
     def forward(self, noisy: Tensor, timesteps: Tensor, tokens: Tensor) -> Tensor:
-        """Predicted noise (B, 4, h, w) for token ids (B, 77)."""
+        """Predicted velocity (B, 4, h, w) for token ids (B, 77)."""
         context = self.text_encoder(tokens).last_hidden_state
         return self.unet(noisy, timesteps, encoder_hidden_states=context).sample
 
@@ -45,6 +43,16 @@ class Denoiser(nn.Module):
 def make_denoiser(tokenizer: CLIPTokenizer, sizes: Sizes = FULL) -> Denoiser:
     """A fresh denoiser."""
     return Denoiser(make_unet(sizes), make_text_encoder(tokenizer, sizes))
+
+
+def loss_weights(kept: Tensor) -> Tensor:
+    """What the square of an error of the velocity counts, by timestep, for the shares of the picture kept (T,).
+
+    An error of the velocity is one of the picture times 1 / sqrt(1 - kept); in latents of unit variance the picture's
+    error counts min(snr, MIN_SNR) + 1: as for an unweighted velocity, but where hardly any noise is left.
+    """
+    snr = SCALING_FACTOR**2 * kept / (1 - kept)
+    return (snr.clamp(max=MIN_SNR) + 1) * (1 - kept) / SCALING_FACTOR**2
 
 
 def train_denoiser(
@@ -68,28 +76,33 @@ def train_denoiser(
         model.unet.compile()
     tokens = CaptionTokens(tokenizer, device)
     kept = make_noise_schedule().alphas_cumprod.to(device)
+    weight = loss_weights(kept)
 
     # The fused kernel spends a third of a step on the backward pass of attention at these sizes on a CPU.
     attention = nullcontext() if cuda else sdpa_kernel(SDPBackend.MATH)
+
+    maps = watch(model.unet)
+    owner_of = torch.cat([slot_owners(device), torch.tensor([NOBODY], device=device)])
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 1, step)
         scenes = sample_scenes(batch, generator, device)
         captions = write_captions(scenes, generator)
         dropped = torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT
-        ids = tokens(captions.words, dropped | captions.held_out())
-        latents = latent(2 * render(scenes) - 1)
+        dropped = dropped | captions.held_out()
+        ids, owners = tokens(captions.words, dropped), owner_of[tokens.slots(captions.words, dropped)]
+        latents = SCALING_FACTOR * latent(2 * render(scenes) - 1)
         with torch.autocast(device.type, torch.bfloat16):
             timesteps = torch.randint(len(kept), (batch,), generator=generator, device=device)
             noise = torch.randn(latents.shape, generator=generator, device=device)
-            offset = torch.randn(batch, latents.shape[1], 1, 1, generator=generator, device=device)
-            noise = noise + NOISE_OFFSET * offset
             share = kept[timesteps][:, None, None, None]
             noisy = share.sqrt() * latents + (1 - share).sqrt() * noise
+            wanted = share.sqrt() * noise - (1 - share).sqrt() * latents
             predicted = model(noisy, timesteps, ids).float()
-        snr = kept[timesteps] / (1 - kept[timesteps])
-        weight = snr.clamp(max=MIN_SNR) / snr
-        return (weight * (predicted - noise).square().mean((1, 2, 3))).mean()
+        drawing = (weight[timesteps] * (predicted - wanted).square().mean((1, 2, 3))).mean()
+        where = regions(scenes)
+        grounding = torch.stack([grounding_loss(m.take().float(), owners, where) for m in maps])
+        return drawing + GROUNDING * fall(step, steps) * grounding.mean()
 
     with attention:
         trained = run_loop(model, loss, settings, folder, "denoiser", device)

@@ -51,6 +51,11 @@ class LoopSettings:
 DECAY_SHARE = 0.3
 
 
+def fall(step: int, steps: int) -> float:
+    """1, and over the last 30 % of the steps linearly to 0."""
+    return min(1.0, (steps - step) / max(1.0, DECAY_SHARE * steps))
+
+
 def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     """Linear warm-up (at most a tenth of the run), constant, and over the last 30 % linearly to 0.
 
@@ -59,7 +64,7 @@ def learning_rate(step: int, steps: int, peak: float, warm_up: int) -> float:
     warm_up = max(1, min(warm_up, steps // 10))
     if step < warm_up:
         return peak * (step + 1) / warm_up
-    return peak * min(1.0, (steps - step) / max(1.0, DECAY_SHARE * steps))
+    return peak * fall(step, steps)
 
 
 def step_generator(device: torch.device, seed: int, step: int) -> torch.Generator:

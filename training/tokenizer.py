@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
+from torch.nn import functional
 from transformers import CLIPTokenizer
 
 from training.captions import NOTHING, WORDS, write_captions
@@ -75,12 +76,22 @@ class CaptionTokens:
 
     def __call__(self, words: Tensor, dropped: Tensor | None = None) -> Tensor:
         """(B, SLOTS) word numbers to (B, 77) ids as the tokenizer pads them; `dropped` rows become the empty prompt."""
-        pieces = self._table[words].flatten(1)
-        if dropped is not None:
-            pieces = pieces.masked_fill(dropped[:, None], -1)
-        order = (pieces < 0).int().argsort(dim=1, stable=True)
-        packed = pieces.gather(1, order)[:, : LENGTH - 2]
-        packed = torch.nn.functional.pad(packed, (0, LENGTH - 2 - packed.shape[1]), value=-1)
+        packed, _ = self._packed(words, dropped)
         packed = torch.where(packed < 0, self.eos, packed)
         bos = packed.new_full((len(packed), 1), self.bos)
         return torch.cat([bos, packed, packed.new_full((len(packed), 1), self.eos)], 1)
+
+    def slots(self, words: Tensor, dropped: Tensor | None = None) -> Tensor:
+        """(B, 77) the slot whose word each token comes from, -1 for the start and all that follows the last word."""
+        packed, slot = self._packed(words, dropped)
+        return functional.pad(torch.where(packed < 0, -1, slot), (1, 1), value=-1)
+
+    def _packed(self, words: Tensor, dropped: Tensor | None) -> tuple[Tensor, Tensor]:
+        """(B, 75) ids of the words that are there without gaps, then -1; and the slots that they come from."""
+        pieces = self._table[words].flatten(1)
+        if dropped is not None:
+            pieces = pieces.masked_fill(dropped[:, None], -1)
+        order = (pieces < 0).int().argsort(dim=1, stable=True)[:, : LENGTH - 2]
+        room = (0, LENGTH - 2 - order.shape[1])
+        slot = order // self._table.shape[1]
+        return functional.pad(pieces.gather(1, order), room, value=-1), functional.pad(slot, room, value=-1)

@@ -12,10 +12,19 @@ from torch import nn
 from transformers import CLIPTextModel
 
 from training.compvis import TEXT, UNET, compvis_config, export_compvis, to_compvis
-from training.denoiser import NOISE_OFFSET, Denoiser, train_denoiser
+from training.denoiser import Denoiser, loss_weights, train_denoiser
 from training.evaluate import rate, unseen_captions
 from training.loop import Budget, LoopSettings, learning_rate
-from training.networks import FULL, TINY, make_text_encoder, make_unet, make_vae
+from training.networks import (
+    FULL,
+    PREDICTION,
+    SCALING_FACTOR,
+    TINY,
+    make_noise_schedule,
+    make_text_encoder,
+    make_unet,
+    make_vae,
+)
 from training.scenes import sample_scenes
 from training.stages import Recipe, compare_snapshots, export, get_denoiser, get_tokenizer, get_vae, open_workshop
 from training.tokenizer import build_tokenizer
@@ -78,12 +87,24 @@ def test_analytic_latents_are_white() -> None:
     assert torch.allclose(torch.cov(latents[:, :3].T), torch.eye(3), atol=0.15)
 
 
-def test_the_offset_hides_the_mean_at_the_last_step() -> None:
-    """The reason given in the code, in numbers: signal-to-noise of a picture's mean, without and with the offset."""
-    kept = 0.0047
-    signal = kept * 0.8**2
-    assert signal / (1 / 256) == pytest.approx(0.77, abs=0.01)
-    assert signal / (1 / 256 + NOISE_OFFSET**2) == pytest.approx(0.22, abs=0.01)
+def test_noise_hides_the_mean_of_a_picture_at_the_last_step() -> None:
+    """The reason given in the code, in numbers: signal-to-noise of a picture's mean, in white latents and in scaled."""
+    signal = make_noise_schedule().alphas_cumprod[-1].item() * 0.8**2
+    assert signal / (1 / 256) == pytest.approx(0.76, abs=0.01)
+    assert signal * SCALING_FACTOR**2 / (1 / 256) == pytest.approx(0.12, abs=0.01)
+
+
+def test_weights_of_the_loss_are_those_of_the_picture_error() -> None:
+    kept = make_noise_schedule().alphas_cumprod
+    share, error = kept[600], torch.randn(3, generator=torch.Generator().manual_seed(0))
+    latents, noise = SCALING_FACTOR * torch.randn(3), torch.randn(3)
+    noisy = share.sqrt() * latents + (1 - share).sqrt() * noise
+    velocity = share.sqrt() * noise - (1 - share).sqrt() * latents + error
+    off = share.sqrt() * noisy - (1 - share).sqrt() * velocity - latents
+    snr = SCALING_FACTOR**2 * share / (1 - share)
+    assert snr < 5
+    counted = (snr + 1) * off.square() / SCALING_FACTOR**2
+    assert torch.allclose(loss_weights(kept)[600] * error.square(), counted, rtol=1e-4)
 
 
 def test_everything_from_nothing_to_a_pipeline_that_draws(tmp_path: Path) -> None:
@@ -97,7 +118,8 @@ def test_everything_from_nothing_to_a_pipeline_that_draws(tmp_path: Path) -> Non
 
     pipeline = StableDiffusionPipeline.from_pretrained(shop.model, local_files_only=True)
     pipeline.set_progress_bar_config(disable=True)
-    assert pipeline.vae.config.scaling_factor == 1.0
+    assert pipeline.vae.config.scaling_factor == SCALING_FACTOR
+    assert pipeline.scheduler.config.prediction_type == PREDICTION
     assert next(pipeline.unet.parameters()).dtype == torch.float32
     assert (
         next(iter(load_file(shop.model / "unet" / "diffusion_pytorch_model.safetensors").values())).dtype
@@ -143,7 +165,7 @@ def test_the_original_unet_code_predicts_the_same_noise() -> None:
     )
     unet, vae = make_unet(FULL).eval(), make_vae(FULL)
     text = make_text_encoder(build_tokenizer(), FULL)
-    params = compvis_config(unet, vae, text)["model"]["params"]["unet_config"]["params"]
+    params = compvis_config(unet, vae, text, PREDICTION)["model"]["params"]["unet_config"]["params"]
     original = openaimodel.UNetModel(**params).eval()
     weights = to_compvis(unet, vae, text)
     original.load_state_dict({k.removeprefix(UNET): v for k, v in weights.items() if k.startswith(UNET)})

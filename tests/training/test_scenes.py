@@ -8,6 +8,7 @@ import torch
 from training.render import background, render
 from training.scenes import (
     COLOURS,
+    DOUBLE_SHARE,
     MARGIN,
     SHAPES,
     SIZE,
@@ -52,7 +53,7 @@ def test_sampled_scenes_keep_what_is_held_out_and_stay_apart_inside_the_picture(
         assert (place >= scenes.radius + MARGIN - 1e-4).all()
         assert (place <= SIZE - scenes.radius - MARGIN + 1e-4).all()
     double = scenes.count == 2
-    assert 0.35 < double.float().mean() < 0.45
+    assert double.float().mean() == pytest.approx(DOUBLE_SHARE, abs=0.05)
     distance = torch.hypot(scenes.x[:, 0] - scenes.x[:, 1], scenes.y[:, 0] - scenes.y[:, 1])
     assert (distance >= scenes.radius.sum(1))[double].all()
 
