@@ -13,7 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
-from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan, PlanError, shortened
+from lib_ebca.checks import PlanError, shortened
+from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan
 
 _OPENING = re.compile(r"<(?:(?P<name>edit|boost):|(?P<bcu>bcu)(?=[:>]):?)", re.IGNORECASE | re.ASCII)
 _MARK = re.compile(r"\\.|[<>:]", re.DOTALL)
