@@ -52,10 +52,9 @@ def number(field: str, value: object, expected: str = "a finite number") -> floa
 
 def count_from_one(field: str, value: object) -> int:
     """A whole number from 1 to MOST_COUNTED."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not 1 <= (count := int(value)) <= MOST_COUNTED:  # type: ignore[call-overload]
-        raise PlanError(field, value, f"a whole number from 1 (the first) to {MOST_COUNTED}")
-    return count
+    if not isinstance(value, bool) and isinstance(value, numbers.Integral) and 1 <= int(value) <= MOST_COUNTED:
+        return int(value)
+    raise PlanError(field, value, f"a whole number from 1 (the first) to {MOST_COUNTED}")
 
 
 def choice(field: str, value: object, choices: tuple[str, ...]) -> str:

@@ -33,7 +33,7 @@ _RATIO_SCHEDULES = ("linear", "exp")
 # 1 + (-0.9) is 0.09999999999999998 in binary; a sum that is 0.1 on paper has to pass.
 _ROUNDING = 1e-9
 _OCCURRENCE = re.compile(r"(.*\S)\s*#([0-9]{1,6})", re.DOTALL)
-_Part = TypeVar("_Part")
+_Part = TypeVar("_Part", bound="ContextUpdate | Edit | Boost")
 
 
 @dataclass(frozen=True)
@@ -249,8 +249,8 @@ def _known(owner: str, data: object, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _part_from_dict(kind: type[_Part], data: object, owner: str) -> _Part:
-    known = _known(owner, data, (f.name for f in fields(kind)))  # type: ignore[arg-type]
-    for f in fields(kind):  # type: ignore[arg-type]
+    known = _known(owner, data, (f.name for f in fields(kind)))
+    for f in fields(kind):
         if f.name not in known and f.default is MISSING:
             raise PlanError(f"{owner}.{f.name}", None, "given", shown="missing")
     try:
