@@ -9,15 +9,12 @@ seconds, the cross-attention layers can be timed alone: nothing else differs bet
 from __future__ import annotations
 
 import dataclasses
-import platform
 import statistics
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import diffusers
 import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
@@ -25,6 +22,7 @@ from torch import Tensor
 from benchmarks import memory
 from benchmarks.architectures import ARCHITECTURES, Inputs, build, inputs, twin
 from benchmarks.counting import Count, count
+from benchmarks.machine import machine, versions
 from benchmarks.timing import Ratio, Sample, interleaved, paired
 from benchmarks.ways import SETTLED, WAYS, Call, Evaluation, caller, layers_caller, recorded
 
@@ -306,32 +304,3 @@ def _result(
         samples=tuple(own),
         compiled=graphs[index],
     )
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    """What it ran on, without the machine's name."""
-    found: dict[str, Any] = {"cpu": _cpu_name(), "threads": torch.get_num_threads(), "system": platform.system()}
-    if device.type == "cuda":
-        properties = torch.cuda.get_device_properties(device)
-        found["gpu"] = properties.name
-        found["gpu_memory"] = properties.total_memory
-    return found
-
-
-def _cpu_name() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Of what the time is spent in."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "diffusers": diffusers.__version__,
-        "cuda": str(torch.version.cuda),
-    }

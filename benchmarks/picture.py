@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from benchmarks import memory
-from benchmarks.overhead import machine, versions
+from benchmarks.machine import machine, versions
 from benchmarks.timing import Ratio, interleaved, paired
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.plan import Plan

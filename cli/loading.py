@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.errors import UserError
+from cli.interrupts import held_interrupts
 from cli.locate import INDEX, Kind, Location, file_hash, locate, model_hash, pipeline_class, refuse_pickle
 from cli.recipe import Lora, Settings, Source
 
@@ -50,7 +51,7 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
     Raises UserError.
     """
     location = locate(settings.model, allow_pickle)
-    with _without_collecting():
+    with _importing():
         import torch
 
         _hush_transformers()
@@ -80,7 +81,7 @@ def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:
     location = locate(given, allow_pickle)
     if location.kind is Kind.FILE and location.settings is None:
         raise UserError(f"{given!r} is a single file, which holds no tokenizer: give --model a folder or a hub id")
-    with _without_collecting():
+    with _importing():
         _hush_transformers()
         from transformers import CLIPTokenizer
 
@@ -232,23 +233,23 @@ def _reading(location: Location, *passing: type[Exception]) -> Iterator[None]:
 
 
 def _pipeline(family: str) -> Any:
-    import diffusers
+    with _importing():
+        import diffusers
 
-    with _without_collecting():
         return getattr(diffusers, _PIPELINES[family])
 
 
 @contextmanager
-def _without_collecting() -> Iterator[None]:
+def _importing() -> Iterator[None]:
     """Imports make objects that stay; looking for garbage among them again and again is a fifth of the whole start."""
-    if not gc.isenabled():
-        yield
-        return
+    collecting = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with held_interrupts():
+            yield
     finally:
-        gc.enable()
+        if collecting:
+            gc.enable()
 
 
 def _hush_transformers() -> None:

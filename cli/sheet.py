@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -73,12 +73,12 @@ def _fitted(picture: Image, cell: int) -> Image:
     return picture.convert("RGB").resize(size, Image.Resampling.LANCZOS)
 
 
-def _wrapped(text: str, font: object, width: int) -> str:
+def _wrapped(text: str, font: Any, width: int) -> str:
     """`text` broken at spaces so that its lines fit, for a fixed font; a word that is too long stays whole."""
     lines = [""]
     for word in text.split(" "):
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and font.getlength(longer) > width:  # type: ignore[attr-defined]
+        if lines[-1] and font.getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer

@@ -11,9 +11,10 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan, PlanError, shortened
+from lib_ebca.checks import PlanError, shortened
+from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan
 
 _OPENING = re.compile(r"<(?:(?P<name>edit|boost):|(?P<bcu>bcu)(?=[:>]):?)", re.IGNORECASE | re.ASCII)
 _MARK = re.compile(r"\\.|[<>:]", re.DOTALL)
@@ -186,15 +187,15 @@ def _read(directive: _Directive) -> ContextUpdate | Edit | Boost:
 def _read_edit(directive: _Directive) -> Edit:
     (strength,) = _numbers(directive, ("STRENGTH",))
     values = _values(directive, _EDIT_KEYS)
-    return Edit(directive.body, strength, **values)  # type: ignore[arg-type]
+    return Edit(directive.body, strength, **values)
 
 
 def _read_update(directive: _Directive) -> ContextUpdate:
     values = _values(directive, _UPDATE_KEYS)
     if not directive.positional:
-        return ContextUpdate(**values)  # type: ignore[arg-type]
+        return ContextUpdate(**values)
     attn, norm = _numbers(directive, ("ATTN", "NORM"))
-    return ContextUpdate(attn, norm, **values)  # type: ignore[arg-type]
+    return ContextUpdate(attn, norm, **values)
 
 
 def _read_boost(directive: _Directive) -> Boost:
@@ -216,8 +217,8 @@ def _numbers(directive: _Directive, names: tuple[str, ...]) -> tuple[float, ...]
     return numbers
 
 
-def _values(directive: _Directive, keys: tuple[str, ...]) -> dict[str, float | str]:
-    values: dict[str, float | str] = {}
+def _values(directive: _Directive, keys: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
     for key, value in directive.keyed:
         if key not in keys:
             known = f"it knows {', '.join(keys)}" if keys else "it takes none"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 import re
 import sys
 from collections import defaultdict
@@ -13,102 +11,29 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import Any, TypeVar
 
+from lib_ebca.checks import (
+    PlanError,
+    choice,
+    count_from_one,
+    filled_text,
+    number,
+    parts_of,
+    set_fields,
+    shortened,
+    window,
+)
+
 PUBLISHED_ATTN = 0.01
 PUBLISHED_NORM = 0.02
 SCHEDULES = ("constant", "step", "reverse_step", "linear", "exp")
 PRIORS = ("published", "paper")
 SMALLEST_DENOMINATOR = 0.1
-MOST_COUNTED = 999_999
 
 _RATIO_SCHEDULES = ("linear", "exp")
 # 1 + (-0.9) is 0.09999999999999998 in binary; a sum that is 0.1 on paper has to pass.
 _ROUNDING = 1e-9
 _OCCURRENCE = re.compile(r"(.*\S)\s*#([0-9]{1,6})", re.DOTALL)
-_Part = TypeVar("_Part")
-
-
-def shortened(text: str, limit: int = 80) -> str:
-    """`text`, with its middle left out where it is longer than `limit` characters."""
-    if len(text) <= limit:
-        return text
-    tail = limit // 4
-    return f"{text[: limit - tail - 1]}…{text[-tail:]}"
-
-
-class PlanError(ValueError):
-    """A plan cannot be as asked. `str()` is one sentence that names the field, the value and what would be right."""
-
-    def __init__(self, field: str, value: object, expected: str, shown: str | None = None) -> None:
-        self.field = field
-        self.value = value
-        self.expected = expected
-        self.shown = shortened(repr(value)) if shown is None else shown
-        super().__init__(f"{field} is {self.shown}: it should be {expected}")
-
-    def __reduce__(self) -> tuple[type[PlanError], tuple[str, object, str, str]]:
-        return PlanError, (self.field, self.value, self.expected, self.shown)
-
-    def within(self, owner: str) -> PlanError:
-        """The same error with the field named as a part of `owner`."""
-        return PlanError(f"{owner}.{self.field}", self.value, self.expected, self.shown)
-
-
-def _number(field: str, value: object, expected: str = "a finite number") -> float:
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise PlanError(field, value, expected)
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise PlanError(field, value, expected)
-    return number + 0.0  # minus zero becomes zero: equal plans are written alike
-
-
-def _count(field: str, value: object) -> int:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or not 1 <= (count := int(value)) <= MOST_COUNTED:  # type: ignore[call-overload]
-        raise PlanError(field, value, f"a whole number from 1 (the first) to {MOST_COUNTED}")
-    return count
-
-
-def _choice(field: str, value: object, choices: tuple[str, ...]) -> str:
-    if not isinstance(value, str) or value not in choices:
-        raise PlanError(field, value, f"one of {', '.join(choices)}")
-    return value
-
-
-def _text(field: str, value: object, expected: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise PlanError(field, value, expected)
-    return value.strip()
-
-
-def _window(start: object, until: object) -> tuple[float, float]:
-    fraction = "a fraction of the pass, from 0 to 1"
-    first, last = _number("start", start, fraction), _number("until", until, fraction)
-    for name, value in (("start", first), ("until", last)):
-        if not 0.0 <= value <= 1.0:
-            raise PlanError(name, value, fraction)
-    if first > last:
-        raise PlanError("start", first, f"at most until, which is {last!r}")
-    return first, last
-
-
-def _parts(field: str, value: object, kind: type[_Part]) -> tuple[_Part, ...]:
-    expected = f"a list or tuple of {kind.__name__}"
-    if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Iterable):
-        raise PlanError(field, value, expected)
-    parts = tuple(value)
-    for i, part in enumerate(parts):
-        if not isinstance(part, kind):
-            raise PlanError(f"{field}[{i}]", part, f"of type {kind.__name__}")
-    return parts
-
-
-def _set(owner: object, **values: object) -> None:
-    for name, value in values.items():
-        object.__setattr__(owner, name, value)
+_Part = TypeVar("_Part", bound="ContextUpdate | Edit | Boost")
 
 
 @dataclass(frozen=True)
@@ -130,15 +55,15 @@ class ContextUpdate:
     prior: str = "published"
 
     def __post_init__(self) -> None:
-        start, until = _window(self.start, self.until)
-        schedule = _choice("schedule", self.schedule, SCHEDULES)
+        start, until = window(self.start, self.until)
+        schedule = choice("schedule", self.schedule, SCHEDULES)
         if schedule in _RATIO_SCHEDULES:
             expected = f"a finite number, which the schedule {schedule} needs"
-            _set(self, ratio=_number("ratio", self.ratio, expected))
+            set_fields(self, ratio=number("ratio", self.ratio, expected))
         elif self.ratio is not None:
             raise PlanError("ratio", self.ratio, f"left out, for the schedule {schedule} has none (linear and exp do)")
-        _set(self, attn=_number("attn", self.attn), norm=_number("norm", self.norm), start=start, until=until)
-        _choice("prior", self.prior, PRIORS)
+        set_fields(self, attn=number("attn", self.attn), norm=number("norm", self.norm), start=start, until=until)
+        choice("prior", self.prior, PRIORS)
 
     @property
     def active(self) -> bool:
@@ -162,10 +87,10 @@ class Edit:
     norm: float = 0.0
 
     def __post_init__(self) -> None:
-        start, until = _window(self.start, self.until)
-        _set(self, text=_text("text", self.text, "a prompt that is not empty"), start=start, until=until)
+        start, until = window(self.start, self.until)
+        set_fields(self, text=filled_text("text", self.text, "a prompt that is not empty"), start=start, until=until)
         for name in ("strength", "attn", "norm"):
-            _set(self, **{name: _number(name, getattr(self, name))})
+            set_fields(self, **{name: number(name, getattr(self, name))})
 
     @property
     def active(self) -> bool:
@@ -186,18 +111,18 @@ class Boost:
     occurrence: int | None = None
 
     def __post_init__(self) -> None:
-        word, occurrence = _text("word", self.word, "a word or phrase of the prompt, or *"), self.occurrence
+        word, occurrence = filled_text("word", self.word, "a word or phrase of the prompt, or *"), self.occurrence
         numbered = _OCCURRENCE.fullmatch(word)
         if occurrence is None and numbered is not None:
             word, occurrence = numbered.group(1), int(numbered.group(2))
         if occurrence is not None:
-            occurrence = _count("occurrence", occurrence)
+            occurrence = count_from_one("occurrence", occurrence)
             if word == "*":
                 raise PlanError("occurrence", occurrence, "left out for *, which means every content word")
-        factor = _number("factor", self.factor, "a finite number of at least 0")
+        factor = number("factor", self.factor, "a finite number of at least 0")
         if factor < 0.0:
             raise PlanError("factor", factor, "a finite number of at least 0")
-        _set(self, word=word, occurrence=occurrence, factor=factor)
+        set_fields(self, word=word, occurrence=occurrence, factor=factor)
 
 
 @dataclass(frozen=True)
@@ -217,10 +142,10 @@ class Plan:
     def __post_init__(self) -> None:
         if self.update is not None and not isinstance(self.update, ContextUpdate):
             raise PlanError("update", self.update, "a ContextUpdate or None")
-        _set(self, edits=_parts("edits", self.edits, Edit), boosts=_parts("boosts", self.boosts, Boost))
+        set_fields(self, edits=parts_of("edits", self.edits, Edit), boosts=parts_of("boosts", self.boosts, Boost))
         _refuse_vanishing_denominator(self.edits)
         if self.boosts and self.update is None:
-            _set(self, update=ContextUpdate(), _update_implied=True)
+            set_fields(self, update=ContextUpdate(), _update_implied=True)
         if self.boosts and self.update is not None and self.update.attn == 0.0:
             raise PlanError("update.attn", 0.0, "other than 0 where a word is boosted, for a boost multiplies it")
 
@@ -324,8 +249,8 @@ def _known(owner: str, data: object, names: Iterable[str]) -> dict[str, Any]:
 
 
 def _part_from_dict(kind: type[_Part], data: object, owner: str) -> _Part:
-    known = _known(owner, data, (f.name for f in fields(kind)))  # type: ignore[arg-type]
-    for f in fields(kind):  # type: ignore[arg-type]
+    known = _known(owner, data, (f.name for f in fields(kind)))
+    for f in fields(kind):
         if f.name not in known and f.default is MISSING:
             raise PlanError(f"{owner}.{f.name}", None, "given", shown="missing")
     try:

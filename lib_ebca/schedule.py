@@ -9,7 +9,8 @@ import math
 import struct
 from typing import Literal
 
-from lib_ebca.plan import SCHEDULES, ContextUpdate, Edit, PlanError
+from lib_ebca.checks import PlanError
+from lib_ebca.plan import SCHEDULES, ContextUpdate, Edit
 
 
 def table(

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_ebca import emphasis
-from lib_ebca.plan import Boost, shortened
+from lib_ebca.checks import shortened
+from lib_ebca.plan import Boost
 
 COMMA_REACH = 20
 _CLIP_LENGTH = 77

@@ -9,8 +9,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from lib_ebca import Boost, ContextUpdate, DirectiveError, Edit, Plan
+from lib_ebca.checks import shortened
 from lib_ebca.directives import Parsed, parse, write
-from lib_ebca.plan import shortened
 from tests.test_plan import plans
 
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from benchmarks.judge import Reading, Sighting, Wanted, judge, read
+from benchmarks.judge import Wanted, judge
+from benchmarks.sightings import Reading, Sighting, read
 from training.evaluate import judge_accuracy
 from training.render import render
 from training.scenes import COLOURS, SHAPES, STYLES, Scene, SceneBatch, SceneObject

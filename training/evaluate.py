@@ -14,7 +14,8 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 
 from benchmarks.alignment.statistics import wilson
-from benchmarks.judge import Reading, Verdict, Wanted, judge, read
+from benchmarks.judge import Verdict, Wanted, judge
+from benchmarks.sightings import Reading, read
 from training.captions import Captions, describe, write_captions
 from training.render import render
 from training.scenes import (

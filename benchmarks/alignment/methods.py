@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from benchmarks.alignment.prompts import Prompt
 from benchmarks.alignment.step_rules import Rule
@@ -41,9 +42,9 @@ class Method:
         return sum(map(abs, shares)) + abs(update.attn) * (self.boost or 1.0) + abs(update.norm)
 
 
-def bcu(attn: float, norm: float = 0.0, family: str = "bcu", **rest: object) -> Method:
+def bcu(attn: float, norm: float = 0.0, family: str = "bcu", **rest: Any) -> Method:
     """The product's update, named after its numbers."""
-    update = ContextUpdate(attn, norm, **rest)  # type: ignore[arg-type]
+    update = ContextUpdate(attn, norm, **rest)
     extras = "".join(
         f", {key} {value:g}" if isinstance(value, float) else f", {value} prior" for key, value in rest.items()
     )

@@ -9,7 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from benchmarks.alignment.prompts import Item
-from benchmarks.judge import judge, read
+from benchmarks.judge import judge
+from benchmarks.sightings import read
 
 Scores = dict[str, list[float]]
 

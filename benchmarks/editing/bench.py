@@ -13,7 +13,7 @@ from benchmarks.alignment.statistics import Comparison, Estimate, compare, mean,
 from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
 from benchmarks.editing.methods import Batch, Method, prepared
 from benchmarks.editing.settings import METHODS
-from benchmarks.judge import read
+from benchmarks.sightings import read
 
 SCENES_SEED = 20_260_501
 """Of the scenes that the table is made of."""

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.judge import Reading, Sighting
+from benchmarks.sightings import Reading, Sighting
 from training.captions import describe
 from training.render import render
 from training.scenes import COLOURS, SHAPES, STYLES, Scene, SceneBatch, SceneObject, sample_scenes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -91,9 +92,9 @@ def edit_accuracy(encoder: ClipEncoder, pictures: Tensor, target: str, source: s
     return (seen @ towards > seen @ away).tolist()
 
 
-def _features(output: object) -> Tensor:
+def _features(output: Any) -> Tensor:
     """The projected vectors: older releases of transformers return them bare."""
-    return output if isinstance(output, Tensor) else output.pooler_output  # type: ignore[attr-defined]
+    return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def _unit(vectors: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pi
 from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, SwapSettings, plan_of
 from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
 from benchmarks.editing.sheet import CELL, draw_sheet, shown
-from benchmarks.judge import read
+from benchmarks.sightings import read
 from lib_ebca.hosts.inversion import edit_scheduler
 from tests import tiny_pipe
 from training.render import render
