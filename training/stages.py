@@ -17,6 +17,7 @@ from training.denoiser import Denoiser, make_denoiser, train_denoiser
 from training.evaluate import STEPS, evaluate, judge_accuracy, prompt_sets
 from training.loop import Budget, LoopSettings, save_atomically, write_text_atomically
 from training.networks import FULL, Sizes, make_vae
+from training.pointing import pointing
 from training.tokenizer import build_tokenizer, save_tokenizer
 from training.vae import train_vae
 
@@ -197,6 +198,7 @@ def evaluate_model(shop: Workshop, pictures: int, batch: int) -> dict[str, Any]:
     for guidance in GUIDANCES:
         rates[str(guidance)] = evaluate(pipeline, sets, guidance, shop.recipe.seed + 200, STEPS, batch)
         print(f"guidance {guidance}: {_summary(rates[str(guidance)])}", flush=True)
+    pointed = pointing(pipeline, pictures, shop.recipe.seed + 200)
     result = {
         "pictures": pictures,
         "sampler": "PNDM",
@@ -204,6 +206,7 @@ def evaluate_model(shop: Workshop, pictures: int, batch: int) -> dict[str, Any]:
         "seed": shop.recipe.seed + 200,
         "seconds": round(time.perf_counter() - began, 1),
         "judge": accuracy,
+        "pointing": {size: asdict(found) for size, found in pointed.items()},
         "rates": rates,
         "prompts": {name: [a.prompt for a in asked[:8]] for name, asked in sets.items()},
     }
