@@ -190,7 +190,7 @@ def _add_loras(pipe: Any, loras: tuple[Lora, ...], allow_pickle: bool) -> tuple[
             pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
         except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
             raise UserError(f"--lora {lora.path!r} does not fit the model: {str(error).splitlines()[0]}") from None
-        hashes.append(file_hash([path]))
+        hashes.append(file_hash(path))
     if loras:
         if not pipe.get_active_adapters():
             raise UserError(f"--lora {loras[0].path!r}: no layer of the model takes these weights")

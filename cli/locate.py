@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -20,6 +19,7 @@ PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20
+_DECIDING = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
 class Kind(Enum):
@@ -107,26 +107,31 @@ def pipeline_class(index: Path) -> str:
 
 
 def model_hash(location: Location, folder: Path | None = None) -> str:
-    """The first ten digits of the SHA-256 of the model's file, or of its UNet's files, as the WebUI abbreviates it."""
+    """The first ten digits of the SHA-256 of the model's file, as the WebUI has it.
+
+    Of a folder: of the digests of all weights that decide a picture, those of the UNet, the VAE and the text encoders.
+    """
     where = folder or location.path
     if where is None:
         return ""
-    files = [where] if where.is_file() else sorted((where / "unet").glob("diffusion_pytorch_model*.*"))
-    return file_hash(file for file in files if file.suffix in {".safetensors", *PICKLES})
+    if where.is_file():
+        return file_hash(where)
+    found = (path for part in _DECIDING for path in sorted((where / part).glob("*.*")))
+    digests = [_digest(path) for path in found if path.suffix in {".safetensors", *PICKLES}]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:10]
 
 
-def file_hash(files: Iterable[Path]) -> str:
-    """The first ten digits of the SHA-256 of the files' contents, one after the other; of no files, nothing."""
-    listed = list(files)
-    if not listed:
-        return ""
-    stored = listed[0].resolve().name
+def file_hash(path: Path) -> str:
+    """The first ten digits of the SHA-256 of a file."""
+    return _digest(path)[:10]
+
+
+def _digest(path: Path) -> str:
     # The hub's cache links to files that are named by this very digest.
-    if len(listed) == 1 and listed[0].is_symlink() and _SHA256.fullmatch(stored):
-        return stored[:10]
+    if path.is_symlink() and _SHA256.fullmatch(stored := path.resolve().name):
+        return stored
     digest = hashlib.sha256()
-    for path in listed:
-        with path.open("rb") as file:
-            while block := file.read(_BLOCK):
-                digest.update(block)
-    return digest.hexdigest()[:10]
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
