@@ -15,6 +15,7 @@ from cli.errors import UserError
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
 INDEX = "model_index.json"
+SCHEDULER = "scheduler/scheduler_config.json"
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")

@@ -28,7 +28,8 @@ PresetOption = Annotated[
     str | None, typer.Option("--preset", metavar="NAME", help="Published settings; `ebca presets` lists them.")
 ]
 SamplerOption = Annotated[
-    str | None, typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; for SDXL Euler)")
+    str | None,
+    typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; SDXL Euler, velocity DDIM)"),
 ]
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")]
 CfgOption = Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")]

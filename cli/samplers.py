@@ -37,6 +37,8 @@ _ALL = (
 )
 _BY_NAME = {sampler.name.casefold(): sampler for sampler in _ALL}
 _ALIASES = {"pndm": "plms"}
+DEFAULT = "PLMS"
+"""With which the published results were made."""
 
 NAMES = tuple(sampler.name for sampler in _ALL)
 
@@ -50,9 +52,20 @@ def canonical(name: str) -> str:
     return sampler.name
 
 
+def default_of(xl: bool, predicts: str | None) -> str:
+    """DEFAULT, but Euler for SDXL, which was released with it, and DDIM where a velocity is predicted.
+
+    diffusers' PLMS averages what the last steps predicted. That is right for noise; a velocity has another scale at
+    every step, and guided pictures fall apart.
+    """
+    if xl:
+        return "Euler"
+    return "DDIM" if predicts == "v_prediction" else DEFAULT
+
+
 def default_for(pipe: Any) -> str:
-    """PLMS, with which the published results were made; Euler for SDXL, which was released with it."""
-    return "Euler" if hasattr(pipe, "text_encoder_2") else "PLMS"
+    """The sampler for a loaded pipeline that was given none."""
+    return default_of(hasattr(pipe, "text_encoder_2"), pipe.scheduler.config.get("prediction_type"))
 
 
 def scheduler_for(name: str, config: Any) -> Any:

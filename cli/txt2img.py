@@ -55,7 +55,7 @@ def txt2img(
     ] = None,
     sampler: Annotated[
         str | None,
-        typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; for SDXL Euler)"),
+        typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; SDXL Euler, velocity DDIM)"),
     ] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")] = None,
     cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")] = None,

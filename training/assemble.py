@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline
 from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTokenizer
@@ -20,11 +20,11 @@ from training.tokenizer import save_tokenizer
 
 def make_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:
     """A pipeline of these very modules, with SD's scheduler settings."""
-    scheduler = PNDMScheduler(
-        **BETAS, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False, prediction_type=PREDICTION
+    # SD 1.x comes with PNDM, which averages the predictions of several steps as they are: right for noise, but a
+    # velocity has another scale at every step, and pictures fall apart under guidance. SD 2's models have DDIM as well.
+    scheduler = DDIMScheduler(
+        **BETAS, clip_sample=False, steps_offset=1, set_alpha_to_one=False, prediction_type=PREDICTION
     )
-    # SD 1.x writes this key although PNDM does not read it; schedulers made from this config do.
-    scheduler.register_to_config(clip_sample=False)
     return StableDiffusionPipeline(
         vae=vae,
         text_encoder=denoiser.text_encoder,

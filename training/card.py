@@ -19,7 +19,7 @@ from training.pointing import TIMESTEP
 from training.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES
 from training.stages import GUIDANCES, Workshop, load_model
 
-SAMPLE_GUIDANCE = 5.0
+SAMPLE_GUIDANCE = 3.0
 SAMPLE_COLUMNS = 8
 SAMPLE_PROMPTS = (
     "a red circle",

@@ -22,8 +22,8 @@ from training.tokenizer import build_tokenizer, save_tokenizer
 from training.vae import train_vae
 
 SNAPSHOTS = (0.7, 0.85, 1.0)
-GUIDANCES = (5.0,)
-COMPARED_AT = 5.0
+GUIDANCES = (3.0,)
+COMPARED_AT = 3.0
 ONE, TWO = "one object, unseen captions", "two objects, unseen captions"
 
 
@@ -201,7 +201,7 @@ def evaluate_model(shop: Workshop, pictures: int, batch: int) -> dict[str, Any]:
     pointed = pointing(pipeline, pictures, shop.recipe.seed + 200)
     result = {
         "pictures": pictures,
-        "sampler": "PNDM",
+        "sampler": "DDIM",
         "steps": STEPS,
         "seed": shop.recipe.seed + 200,
         "seconds": round(time.perf_counter() - began, 1),

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 from cli.batch.items import Item
 from cli.batch.schema import EditPhoto, Img2img, Inpaint
 from cli.errors import UserError
-from cli.locate import INDEX, locate
+from cli.locate import INDEX, SCHEDULER, locate
+from cli.samplers import DEFAULT, default_of
 
 _XL = "StableDiffusionXL"
 
@@ -24,21 +27,30 @@ def evaluations(item: Item) -> int:
     if isinstance(job, Inpaint) and job.repaint:
         jumps = len(range(0, steps - job.jump_length, job.jump_length))
         return steps + jumps * (job.jump_count - 1) * job.jump_length
-    sampler = item.settings.sampler or _own_sampler(item.settings.model)
+    sampler = item.settings.sampler or own_sampler(item.settings.model)
     strength = job.strength if isinstance(job, Img2img | Inpaint) else 1.0
     # Heun looks twice at all steps but the last, PNDM twice at the second; a partial pass leaves out the first steps.
     whole = {"Heun": 2 * steps - 1, "PLMS": steps + (steps > 1)}.get(sampler, steps)
     return whole - (steps - int(steps * strength)) * (2 if sampler == "Heun" else 1)
 
 
-def _own_sampler(model: str) -> str:
-    """The sampler of a model that was not given one: Euler for SDXL, as far as the model's folder says what it is."""
+def own_sampler(model: str) -> str:
+    """The sampler of a model that was not given one, as far as the model's folder says what it is."""
     try:
-        location = locate(model)
-        named = json.loads((location.path / INDEX).read_text())["_class_name"] if location.path else ""
-    except (UserError, OSError, ValueError, KeyError):
-        named = ""
-    return "Euler" if str(named).startswith(_XL) else "PLMS"
+        folder = locate(model).path
+    except UserError:
+        folder = None
+    if folder is None:
+        return DEFAULT
+    named = _facts(folder / INDEX).get("_class_name", "")
+    return default_of(str(named).startswith(_XL), _facts(folder / SCHEDULER).get("prediction_type"))
+
+
+def _facts(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError):
+        return {}
 
 
 def tasks(items: Iterable[Item]) -> Counter[str]:
