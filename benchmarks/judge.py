@@ -33,7 +33,8 @@ class Verdict:
 
     `shapes`: every wanted shape is there, in any colour. `colours`: every wanted colour is somewhere. `binding`: every
     wanted object is there as asked. `wrong_binding`: a wanted shape wears another wanted object's colour. `exact`:
-    `binding`, and nothing else is there. `neglected`: the wanted objects of whose shape there is none.
+    `binding`, and nothing else is there. `met`: how many of the wanted objects are there as asked. `neglected`: the
+    wanted objects of whose shape there is none.
     """
 
     shapes: bool
@@ -42,6 +43,7 @@ class Verdict:
     wrong_binding: bool
     exact: bool
     count: int
+    met: int
     neglected: tuple[Wanted, ...]
 
 
@@ -51,7 +53,8 @@ def judge(reading: Reading, wanted: Sequence[Wanted]) -> Verdict:
     shapes, colours = {o.shape for o in seen}, {o.colour for o in seen}
     asked = {(w.colour, w.shape) for w in wanted}
     shape_names, colour_names = {w.shape for w in wanted} - {None}, {w.colour for w in wanted} - {None}
-    binding = all(any(w.met_by(o) for o in seen) for w in wanted)
+    met = sum(any(w.met_by(o) for o in seen) for w in wanted)
+    binding = met == len(wanted)
     crossed = any(
         o.shape in shape_names
         and o.colour in colour_names
@@ -66,5 +69,6 @@ def judge(reading: Reading, wanted: Sequence[Wanted]) -> Verdict:
         wrong_binding=crossed,
         exact=binding and len(seen) == len(wanted),
         count=len(seen),
+        met=met,
         neglected=tuple(w for w in wanted if w.shape is not None and w.shape not in shapes),
     )

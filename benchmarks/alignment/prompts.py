@@ -12,13 +12,15 @@ from benchmarks.judge import Wanted
 from training.scenes import COLOURS, SHAPES, held_out_combinations, pair_held_out, training_combinations
 
 HALVES = ("tuning", "reporting")
-ONE, TWO, COLOURED, HELD_OUT = "one", "two", "coloured", "held-out"
+ONE, TWO, COLOURED, HELD_OUT, THREE = "one", "two", "coloured", "held-out", "three"
 SHAPES_SETS = {
     ONE: "one coloured object",
     TWO: "two objects, colours free",
     COLOURED: "two coloured objects",
     HELD_OUT: "two coloured objects in combinations that training never showed",
+    THREE: "three coloured objects, which is one more than training ever showed",
 }
+THREES = 2400
 SHUFFLE = 20_230_616
 
 
@@ -87,9 +89,23 @@ def _combinations(group: str) -> list[tuple[Wanted, ...]]:
         ]
     if group == TWO:
         return [(Wanted(a), Wanted(b)) for a, b in itertools.permutations(SHAPES, 2)]
+    if group == THREE:
+        return _threes()
     rows = training_combinations() if group == COLOURED else held_out_combinations()
     # With two colours alike there is no binding to get wrong.
     return [(Wanted(SHAPES[s1], COLOURS[c1]), Wanted(SHAPES[s2], COLOURS[c2])) for c1, s1, c2, s2 in rows if c1 != c2]
+
+
+def _threes() -> list[tuple[Wanted, ...]]:
+    """THREES rows of three objects without a shape or a colour in common, each pair of words seen in training."""
+    draw = random.Random(SHUFFLE)
+    found: dict[frozenset[Wanted], tuple[Wanted, ...]] = {}
+    while len(found) < THREES:
+        shapes, colours = draw.sample(range(len(SHAPES)), 3), draw.sample(range(len(COLOURS)), 3)
+        if not any(pair_held_out(c, s) for c, s in zip(colours, shapes, strict=True)):
+            row = tuple(Wanted(SHAPES[s], COLOURS[c]) for c, s in zip(colours, shapes, strict=True))
+            found[frozenset(row)] = row
+    return list(found.values())
 
 
 def _prompt(wanted: tuple[Wanted, ...]) -> Prompt:

@@ -45,6 +45,7 @@ class Judge:
         Metric("exact", "all as asked, and nothing else"),
         Metric("crossed", "a shape wears another object's colour", better=-1),
         Metric("neglected", "at least one shape is missing", better=-1),
+        Metric("met", "the share of the objects that are there as asked, in their own colours", share=False),
     )
 
     def score(self, pictures: Tensor, batch: Sequence[Item]) -> Scores:
@@ -56,4 +57,5 @@ class Judge:
             "exact": [float(v.exact) for v in verdicts],
             "crossed": [float(v.wrong_binding) for v in verdicts],
             "neglected": [float(bool(v.neglected)) for v in verdicts],
+            "met": [v.met / len(item.prompt.wanted) for v, item in zip(verdicts, batch, strict=True)],
         }

@@ -1,8 +1,8 @@
 """The configurations of the study, the important ones first, and the rule by which one of each family is chosen.
 
 The rule was fixed before any of them was run: on the tuning half, of the methods of a family that lose at most
-PRICE of exact single objects against the plain model, the one with the largest gain in right bindings; of equals the
-gentlest. Chosen or not, a gain is only called one if it holds on the reporting half.
+PRICE of exact single objects against the plain model, the one whose pictures of three objects gain most of them; of
+equals the gentlest. Chosen or not, a gain is only called one if it holds on the reporting half.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def chosen(methods: Sequence[Method], gain: Mapping[str, float], price: Mapping[
     """The best of each family but the controls, by the rule above.
 
     Args:
-        gain: difference of the binding rate against the plain model, by the method's name; what is missing was not run.
+        gain: difference of the objects met from the plain model, by the method's name; what is missing was not run.
         price: difference of the rate of exact single objects.
     """
     best: dict[str, Method] = {}

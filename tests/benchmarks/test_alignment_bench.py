@@ -96,7 +96,7 @@ def test_own_prompts_by_clip(tiny_folder: Path, clip_folder: Path, tmp_path: Pat
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--set", "three"), "set 'three' is not known: choose from one, two"),
+        (("--set", "four"), "set 'four' is not known: choose from one, two"),
         (("--set", "one", "--set", "one"), "asked for twice"),
         (("--methods", "magic"), "method 'magic' is not known: choose from plain, bcu"),
         (("--shard", "3"), "--shard '3': it should be I/N"),

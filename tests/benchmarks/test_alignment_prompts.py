@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.alignment.prompts import COLOURED, HALVES, HELD_OUT, ONE, SHAPES_SETS, TWO, items, shapes_prompts
+from benchmarks.alignment.prompts import (
+    COLOURED,
+    HALVES,
+    HELD_OUT,
+    ONE,
+    SHAPES_SETS,
+    THREE,
+    THREES,
+    TWO,
+    items,
+    shapes_prompts,
+)
 from training.scenes import COLOURS, SHAPES, combination_held_out, pair_held_out
 
 
@@ -43,6 +54,16 @@ def test_held_out_combinations_are_held_out() -> None:
     assert not any(pair_held_out(*numbers(p.wanted)[0]) for p in shapes_prompts(ONE))
 
 
+def test_three_objects_have_nothing_in_common_and_are_known_one_by_one() -> None:
+    prompts = shapes_prompts(THREE)
+    assert len(prompts) == THREES
+    for prompt in prompts:
+        pairs = [(COLOURS.index(str(w.colour)), SHAPES.index(str(w.shape))) for w in prompt.wanted]
+        assert len(pairs) == len({c for c, _ in pairs}) == len({s for _, s in pairs}) == 3
+        assert not any(pair_held_out(*pair) for pair in pairs)
+        assert prompt.text.count(" and ") == 2
+
+
 def test_items_take_prompts_in_turn_and_seeds_by_the_round() -> None:
     prompts = shapes_prompts(ONE)[:3]
     made = items(ONE, prompts, 7, first_seed=10)
@@ -60,7 +81,7 @@ def test_items_take_prompts_in_turn_and_seeds_by_the_round() -> None:
 
 
 def test_unknown_sets_and_halves_are_named() -> None:
-    with pytest.raises(ValueError, match="'three' is not one of one, two"):
-        shapes_prompts("three")
+    with pytest.raises(ValueError, match="'four' is not one of one, two"):
+        shapes_prompts("four")
     with pytest.raises(ValueError, match="'middle'"):
         shapes_prompts(ONE, "middle")

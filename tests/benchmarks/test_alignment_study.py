@@ -13,7 +13,7 @@ from diffusers import StableDiffusionPipeline
 from benchmarks.alignment import sweep
 from benchmarks.alignment.analysis import costs, figures, outcomes
 from benchmarks.alignment.methods import bcu, plain
-from benchmarks.alignment.prompts import COLOURED, ONE, items, shapes_prompts
+from benchmarks.alignment.prompts import COLOURED, ONE, THREE, items, shapes_prompts
 from benchmarks.alignment.results import Line, ResultsError, Store, read_lines
 from benchmarks.alignment.runner import run, shard_of, tasks
 from benchmarks.alignment.scoring import Judge, Metric
@@ -60,7 +60,7 @@ def test_halves_of_the_full_study_share_no_prompt_and_no_seed() -> None:
     assert not {i.prompt.text for i in tuning} & {i.prompt.text for i in reporting}
     assert not {i.seed for i in tuning} & {i.seed for i in reporting}
     counts = Counter(i.group for i in reporting)
-    assert all(count >= 500 for count in counts.values()) and counts[COLOURED] == 1024
+    assert all(count >= 500 for count in counts.values()) and counts[THREE] == 1024
 
 
 def test_store_resumes_refuses_other_runs_and_mends_cut_lines(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_sheet_is_written_whole_or_not_at_all(studio: Studio, tmp_path: Path) ->
 
 def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path) -> None:
     few = [plain(), *(m for m in sweep.sweep() if m.family in ("paper's prior", "descent")), *sweep.fixed()[1:]]
-    scope = Scope(Size(Counts(2, 0, 0, 1), Counts(2, 0, 0, 1)), lambda pixels: few)
+    scope = Scope(Size(Counts(0, 0, 0, 1, three=2), Counts(0, 0, 0, 1, three=2)), lambda pixels: few)
     told: list[str] = []
     reported = study(studio, tmp_path, scope, {"model": "x"}, Limits(), told.append)
     names = [method.name for method in reported]
