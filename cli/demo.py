@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -37,10 +37,13 @@ BCU = Variant("BCU", "<bcu:0.02:0.02>")
 VARIANTS = (
     PLAIN,
     BCU,
-    Variant("addition", "<edit:a green star:1:from=0.1>"),
-    Variant("removal", "<edit:a red circle:1> <edit:a blue square:-0.5>"),
     Variant("boost", "<bcu:0.02:0.02> <boost:square:4>"),
+    Variant("swap", "<edit:a red circle and a green star:4>"),
+    Variant("removal", "<edit:a red circle:4> <edit:a blue square:-0.9>"),
+    Variant("backdrop", f"<edit:{PROMPT} on a black background:4>"),
 )
+# The embedded model's words are strong: at Stable Diffusion's usual guidance its shapes lose their corners.
+EMBEDDED_GUIDANCE = 3.0
 SEEDS = range(1, 5)
 STEPS = 25
 
@@ -52,8 +55,10 @@ def demo(
     ] = EMBEDDED_DEFAULT,
     steps: Annotated[int, typer.Option(help="Sampling steps of each picture.")] = STEPS,
 ) -> None:
-    """Draw a prompt plainly, with BCU, an addition, a removal and a boost, for several seeds, and plot the energies."""
+    """Draw a prompt plainly, with BCU, a boost and three edits, for several seeds, and plot the energies."""
     asked = settings.checked(Settings(model=model, steps=steps))
+    if model == EMBEDDED_DEFAULT:
+        asked = replace(asked, guidance=EMBEDDED_GUIDANCE)
     folder = pictures.output_folder(out)
     loaded = loading.load(asked)
     asked = settings.completed(asked, loaded)
