@@ -17,12 +17,16 @@ Scores = dict[str, list[float]]
 
 @dataclass(frozen=True)
 class Metric:
-    """One number for each picture. `better` is +1 if more is better, -1 if less is; `share` for yes-or-no answers."""
+    """One number for each picture. `better` is +1 if more is better, -1 if less is; `share` for yes-or-no answers.
+
+    `percent`: it is written in percent, as yes-or-no answers always are.
+    """
 
     name: str
     meaning: str
     better: int = 1
     share: bool = True
+    percent: bool = False
 
 
 class Scorer(Protocol):
@@ -45,7 +49,9 @@ class Judge:
         Metric("exact", "all as asked, and nothing else"),
         Metric("crossed", "a shape wears another object's colour", better=-1),
         Metric("neglected", "at least one shape is missing", better=-1),
-        Metric("met", "the share of the objects that are there as asked, in their own colours", share=False),
+        Metric(
+            "met", "the share of the objects that are there as asked, in their own colours", share=False, percent=True
+        ),
     )
 
     def score(self, pictures: Tensor, batch: Sequence[Item]) -> Scores:

@@ -48,16 +48,16 @@ def markdown(content: Table) -> str:
     return f"**{content.title}**\n\n{body}\n"
 
 
-def rate(estimate: Estimate, share: bool = True) -> str:
+def rate(estimate: Estimate, percent: bool = True) -> str:
     """`61.2 % [58.1, 64.2]`, or three decimals for scores."""
-    if share:
+    if percent:
         return f"{100 * estimate.value:.1f} % [{100 * estimate.low:.1f}, {100 * estimate.high:.1f}]"
     return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
 
 
-def change(comparison: Comparison, share: bool = True) -> str:
+def change(comparison: Comparison, percent: bool = True) -> str:
     """`+1.6 [-0.4, +3.6]` in points of a hundred, or in thousandths for scores."""
-    factor, found = (100, comparison.difference) if share else (1000, comparison.difference)
+    factor, found = (100, comparison.difference) if percent else (1000, comparison.difference)
     return f"{factor * found.value:+.1f} [{factor * found.low:+.1f}, {factor * found.high:+.1f}]"
 
 
@@ -70,8 +70,8 @@ def _cell(figure: Figure | None, column: Column) -> str:
     if figure is None:
         return "-"
     if not column.difference:
-        return rate(figure.value, column.metric.share)
-    return "-" if figure.against is None else change(figure.against, column.metric.share)
+        return rate(figure.value, column.metric.share or column.metric.percent)
+    return "-" if figure.against is None else change(figure.against, column.metric.share or column.metric.percent)
 
 
 def _costs(cost: Cost | None) -> tuple[str, str]:
