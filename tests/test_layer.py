@@ -6,29 +6,18 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor
 
-from lib_ebca.cascade import Cascade
 from lib_ebca.energy import conditional_energy, prior_energy, split_heads
-from lib_ebca.moment import Member
 from lib_ebca.picture import Picture, Rows, Values
 from tests.tiny_attention import (
     HEADS,
+    contexts,
     edit_contexts,
     evaluate,
     layers,
     scene,
     scenes,
 )
-
-
-def contexts(cascade: Cascade) -> dict[Member | None, Tensor]:
-    """Every context as the last layer left it; the main one under None."""
-    assert cascade.evaluation is not None
-    found: dict[Member | None, Tensor] = {None: cascade.evaluation.main}
-    for stream in cascade.evaluation.streams:
-        found.update(zip(stream.group.members, stream.context, strict=True))
-    return found
 
 
 @pytest.mark.parametrize("name", scenes())

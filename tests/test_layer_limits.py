@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from lib_ebca.adjoint import NotLinearError
-from lib_ebca.cascade import Cascade, UnknownRowsError, UnknownSizeError
+from lib_ebca.cascade import UnknownRowsError, UnknownSizeError
 from lib_ebca.layer import attention
-from lib_ebca.moment import Member
 from lib_ebca.picture import Picture, Rows, Values
 from lib_ebca.record import Recorder
 from tests.tiny_attention import (
     TEXT,
     Scene,
+    contexts,
     edit_contexts,
     evaluate,
     layers,
@@ -25,15 +25,6 @@ from tests.tiny_attention import (
     scene,
     scenes,
 )
-
-
-def contexts(cascade: Cascade) -> dict[Member | None, Tensor]:
-    """Every context as the last layer left it; the main one under None."""
-    assert cascade.evaluation is not None
-    found: dict[Member | None, Tensor] = {None: cascade.evaluation.main}
-    for stream in cascade.evaluation.streams:
-        found.update(zip(stream.group.members, stream.context, strict=True))
-    return found
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lib_ebca.cascade import Cascade
 from lib_ebca.layer import Projections, attention
+from lib_ebca.moment import Member
 from lib_ebca.picture import Picture, Rows, Timetable, Values
 
 WIDTH, TEXT, HEADS = 24, 16, 3
@@ -151,3 +152,12 @@ def scenes() -> dict[str, Scene]:
             ],
         ),
     }
+
+
+def contexts(cascade: Cascade) -> dict[Member | None, Tensor]:
+    """Every context as the last layer left it; the main one under None."""
+    assert cascade.evaluation is not None
+    found: dict[Member | None, Tensor] = {None: cascade.evaluation.main}
+    for stream in cascade.evaluation.streams:
+        found.update(zip(stream.group.members, stream.context, strict=True))
+    return found
