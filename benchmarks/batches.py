@@ -25,13 +25,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import infotext
 from cli.batch.items import Item
 from cli.batch.manifest import NAME, Line, Manifest
 from cli.batch.session import Options, asked_in
 from cli.batch.store import Store
-from cli.pictures import open_picture
-from cli.recipe import from_text
+from lib_ebca.studio import infotext
+from lib_ebca.studio.pictures import open_picture
+from lib_ebca.studio.recipe import from_text
 
 _EBCA = (sys.executable, "-m", "cli")
 _POLL = 0.05  # seconds

@@ -19,22 +19,23 @@ import typer
 from torch import Tensor, nn
 
 from benchmarks.architectures import TOKENS, fill
+from benchmarks.measurement import write_json
 from benchmarks.timing import Sample, interleaved, paired
-from cli.measurement import write_json
-from lib_ebca.cascade import Cascade
-from lib_ebca.energy import merge_heads, split_heads
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.energy import merge_heads, split_heads
+from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts.ldm import cross_attention_layers, installed
-from lib_ebca.picture import Picture, Rows, Timetable
-from lib_ebca.plan import Plan
+from lib_ebca.language.directives import parse
+from lib_ebca.language.plan import Plan
 
 TEXT_WIDTH = 768
 SETTLED = 2
 PLANS = {
     "stock": None,
-    "bcu": Plan.from_text("<bcu>"),
-    "bcu+1": Plan.from_text("<bcu> <edit:x:0.75>"),
-    "edit": Plan.from_text("<edit:x:0.75>"),
-    "moving edit": Plan.from_text("<edit:x:0.75:attn=6e-4:norm=6e-4>"),
+    "bcu": parse("<bcu>").plan,
+    "bcu+1": parse("<bcu> <edit:x:0.75>").plan,
+    "edit": parse("<edit:x:0.75>").plan,
+    "moving edit": parse("<edit:x:0.75:attn=6e-4:norm=6e-4>").plan,
 }
 """By name; the first one is what the others are compared with."""
 

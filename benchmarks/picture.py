@@ -20,18 +20,19 @@ from benchmarks import memory
 from benchmarks.machine import machine, versions
 from benchmarks.timing import Ratio, interleaved, paired
 from lib_ebca.hosts.diffusers import energy_attention
-from lib_ebca.plan import Plan
+from lib_ebca.language.directives import parse
+from lib_ebca.language.plan import Plan
 
 PROMPT = "a red circle on a white background"
 
 PLANS: Mapping[str, Plan | None] = {
     "stock": None,
     "off": Plan(),
-    "bcu": Plan.from_text("<bcu>"),
-    "bcu+1": Plan.from_text("<bcu> <edit:a blue square:0.75>"),
-    "bcu+2": Plan.from_text("<bcu> <edit:a blue square:0.75> <edit:a green star:-0.65>"),
-    "edit": Plan.from_text("<edit:a blue square:0.75>"),
-    "moving edit": Plan.from_text("<edit:a blue square:0.75:attn=6e-4:norm=6e-4>"),
+    "bcu": parse("<bcu>").plan,
+    "bcu+1": parse("<bcu> <edit:a blue square:0.75>").plan,
+    "bcu+2": parse("<bcu> <edit:a blue square:0.75> <edit:a green star:-0.65>").plan,
+    "edit": parse("<edit:a blue square:0.75>").plan,
+    "moving edit": parse("<edit:a blue square:0.75:attn=6e-4:norm=6e-4>").plan,
 }
 """By name; the first one is what the others are compared with: the pipeline as it is."""
 

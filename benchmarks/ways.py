@@ -17,12 +17,12 @@ from torch import Tensor
 
 from benchmarks.architectures import Inputs
 from benchmarks.published_form import PublishedForm
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer import prepare as prepare_layers
+from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers, installed, own_projections
-from lib_ebca.layer import prepare as prepare_layers
-from lib_ebca.picture import Picture, Rows, Timetable
-from lib_ebca.plan import ContextUpdate, Edit, Plan
+from lib_ebca.language.plan import ContextUpdate, Edit, Plan
 
 STEPS, NOW = 50, 25
 """The evaluation that is measured lies in the middle of a pass of so many steps."""

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import loading, progress, samplers
-from cli.errors import UserError, sentences
-from cli.locate import MODELS, embedded
+from cli import progress
+from cli.errors import sentences
 from cli.options import AllowPickleOption, ModelOption
-from cli.recipe import EMBEDDED_DEFAULT, Settings
-from cli.settings import at_least, checked, completed
+from lib_ebca.studio import loading, samplers
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.locate import MODELS, embedded
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
+from lib_ebca.studio.settings import at_least, checked, completed
 
 if TYPE_CHECKING:
     from benchmarks.alignment.bench import Question

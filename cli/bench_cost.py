@@ -7,12 +7,13 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import loading
-from cli.errors import UserError, sentences
-from cli.measurement import write_json
+from benchmarks.measurement import write_json
+from cli.errors import sentences
 from cli.options import AllowPickleOption, ModelOption
-from cli.recipe import EMBEDDED_DEFAULT, Settings
-from cli.settings import at_least, checked
+from lib_ebca.studio import loading
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
+from lib_ebca.studio.settings import at_least, checked
 
 
 def overhead(

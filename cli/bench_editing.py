@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import bench_alignment, loading, progress
-from cli.errors import UserError, sentences
-from cli.loading import Model
-from cli.measurement import write_json
+from benchmarks.measurement import write_json
+from cli import bench_alignment, progress
+from cli.errors import sentences
 from cli.options import AllowPickleOption, ModelOption
-from cli.recipe import EMBEDDED_DEFAULT, Settings
-from cli.settings import at_least, checked, completed
+from lib_ebca.studio import loading
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.loading import Model
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
+from lib_ebca.studio.settings import at_least, checked, completed
 
 if TYPE_CHECKING:
     from benchmarks.alignment.tables import Table

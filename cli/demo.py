@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import generate, loading, pictures, plots, progress, request, settings
-from cli.recipe import EMBEDDED_DEFAULT, Settings, to_text
-from cli.sheet import contact_sheet
+from cli import progress
+from lib_ebca.studio import generate, loading, pictures, plots, request, settings
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings, to_text
+from lib_ebca.studio.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from cli.generate import Drawn
+    from lib_ebca.studio.generate import Drawn
 
 
 @dataclass(frozen=True)

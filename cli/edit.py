@@ -10,11 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import caption as captions
-from cli import loading, painting, photo, photo_options, pictures, progress, request, task
-from cli.errors import UserError
-from cli.latent_cache import LIMIT, LatentCache, default_folder, key_of
-from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, finite
+from cli import photo_options, progress
+from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
 from cli.outputs import Saved
 from cli.photo_options import (
     CfgOption,
@@ -32,15 +29,21 @@ from cli.photo_options import (
     StepsOption,
     WidthOption,
 )
-from cli.recipe import Recipe, Source
-from cli.settings import at_least
-from cli.task import INVERSIONS, Inverting, Task
+from lib_ebca.studio import caption as captions
+from lib_ebca.studio import loading, painting, pictures, request, task
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.latent_cache import LIMIT, LatentCache, default_folder, key_of
+from lib_ebca.studio.recipe import Recipe, Source
+from lib_ebca.studio.settings import at_least
+from lib_ebca.studio.task import INVERSIONS, Inverting, Task
+from lib_ebca.studio.values import finite
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from cli.loading import Model
+    from lib_ebca.studio.loading import Model
 
 # Part of every key of the cache: raised when the same settings begin to give other latents.
 _INVERSION_VERSION = 1
@@ -112,7 +115,7 @@ def edit(
     The photograph is inverted under its caption, and sampled again with the edits. Inversions are kept on disk, so that
     another edit of the same photograph costs only its sampling.
     """
-    from lib_ebca.directives import parse
+    from lib_ebca.language.directives import parse
 
     recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model)
     plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost)
@@ -159,7 +162,7 @@ def edit(
     if not reconstruct and not wanted.plan.active:
         raise UserError("there is nothing to change: add --edit, such as --edit dog:0.75:from=0.5, or --reconstruct")
     if reconstruct:
-        from lib_ebca.plan import Plan
+        from lib_ebca.language.plan import Plan
 
         wanted = replace(wanted, plan=Plan())
     folder = pictures.output_folder(out)

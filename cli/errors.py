@@ -7,12 +7,10 @@ from contextlib import contextmanager
 
 import typer
 
+from lib_ebca.studio.errors import UserError
+
 BAD_INPUT = 2
 INTERRUPTED = 130
-
-
-class UserError(Exception):
-    """Something the person at the terminal can put right. `str()` is the sentence that says what and how."""
 
 
 @contextmanager

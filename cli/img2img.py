@@ -8,9 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli import loading, painting, photo, photo_options, pictures, progress, request, task
-from cli.errors import UserError
-from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, finite
+from cli import photo_options, progress
+from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
 from cli.outputs import Saved
 from cli.photo_options import (
     CfgOption,
@@ -32,8 +31,12 @@ from cli.photo_options import (
     StepsOption,
     WidthOption,
 )
-from cli.recipe import Recipe
-from cli.task import Task
+from lib_ebca.studio import loading, painting, pictures, request, task
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.recipe import Recipe
+from lib_ebca.studio.task import Task
+from lib_ebca.studio.values import finite
 
 STRENGTH = 0.75
 

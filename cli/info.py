@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli import infotext, request
 from cli.options import JsonOption
+from lib_ebca.studio import infotext, request
 
 
 def info(

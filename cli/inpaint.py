@@ -7,12 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli import loading, painting, photo, photo_options, pictures, progress, request, task
-from cli.errors import UserError
+from cli import photo_options, progress
 from cli.img2img import checked_strength
-from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, finite
+from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
 from cli.outputs import Saved
-from cli.painting import Repainting
 from cli.photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -33,9 +31,14 @@ from cli.photo_options import (
     StepsOption,
     WidthOption,
 )
-from cli.recipe import Recipe
-from cli.settings import at_least
-from cli.task import Task
+from lib_ebca.studio import loading, painting, pictures, request, task
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.painting import Repainting
+from lib_ebca.studio.recipe import Recipe
+from lib_ebca.studio.settings import at_least
+from lib_ebca.studio.task import Task
+from lib_ebca.studio.values import finite
 
 JUMPS = (10, 10)
 

@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import __version__, bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
+from cli import bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
 from cli.batch import command, grid_command
 from cli.errors import INTERRUPTED, sentences
 from cli.options import PlanCommand
+from lib_ebca.version import __version__
 
 
 class EbcaGroup(TyperGroup):

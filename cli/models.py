@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from cli.locate import INDEX, MODELS, embedded
 from cli.options import JsonOption
+from lib_ebca.studio.locate import INDEX, MODELS, embedded
 
 CARD = "card.json"
 

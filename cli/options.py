@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
-    from lib_ebca.plan import Plan
+    from lib_ebca.language.plan import Plan
 
 ModelOption = Annotated[
     str | None,
@@ -80,7 +79,7 @@ class PlanCommand(TyperCommand):
 
 def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iterable[str] | None) -> Plan:
     """The plan that the options ask for. Raises UserError, naming the option and quoting what was written."""
-    from lib_ebca.plan import Plan
+    from lib_ebca.language.plan import Plan
 
     return Plan(
         update=None if bcu is None else _directive("bcu", bcu).update,
@@ -90,7 +89,7 @@ def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iter
 
 
 def _directive(name: str, value: str) -> Plan:
-    from lib_ebca.directives import DirectiveError, parse
+    from lib_ebca.language.directives import DirectiveError, parse
 
     # Only <bcu> stands alone; of the others an empty value is one whose text is missing.
     written = f"<{name}:{value}>" if value or name != "bcu" else "<bcu>"
@@ -104,19 +103,3 @@ def _directive(name: str, value: str) -> Plan:
     if parsed.text:
         raise UserError(f"--{name} {value!r} ends at a bracket: write \\< and \\> for < and > inside the text")
     return parsed.plan
-
-
-def finite(name: str, value: float) -> float:
-    """`value`, or UserError where it is not a finite number."""
-    if not math.isfinite(value):
-        raise UserError(f"{name} is {value!r}: it should be a finite number")
-    return value
-
-
-def readable(name: str, text: str) -> str:
-    """`text`, or UserError where it came from the terminal as bytes that are not UTF-8."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise UserError(f"{name} {text!r} is not valid UTF-8 text") from None
-    return text

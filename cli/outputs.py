@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import pictures, plots
-from cli.recipe import Recipe, Source, to_text
-from cli.sheet import captioned
+from lib_ebca.studio import pictures, plots
+from lib_ebca.studio.recipe import Recipe, Source, to_text
+from lib_ebca.studio.sheet import captioned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from cli.generate import Drawn
-    from lib_ebca.words import TokenisedPrompt
+    from lib_ebca.language.words import TokenisedPrompt
+    from lib_ebca.studio.generate import Drawn
 
 _NOT_IN_A_NAME = re.compile(r"[^\w.-]+")
 _LONGEST_WORD = 40  # characters, in a file name
@@ -68,7 +68,7 @@ def save_picture(drawn: Drawn, recipe: Recipe, source: Source, folder: Path) -> 
 
 def save_maps(drawn: Drawn, recipe: Recipe, path: Path, tokenizer: Any) -> tuple[Path, ...]:
     """Writes a heat picture for each word beside the picture, and last an overview of all. Raises UserError."""
-    from lib_ebca.words import words
+    from lib_ebca.language.words import words
 
     place = recipe.position
     picture, tokenised = drawn.images[place], drawn.run.tokenised[place]

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import request, settings
-from cli.errors import UserError
 from cli.options import plan_from_options
-from cli.recipe import Lora, Recipe, Settings, Source
+from lib_ebca.studio import request, settings
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.recipe import Lora, Recipe, Settings, Source
 
 if TYPE_CHECKING:
-    from cli.loading import Model
-    from cli.photo import Fitting, Photo
-    from cli.task import Task
-    from lib_ebca.plan import Plan
+    from lib_ebca.language.plan import Plan
+    from lib_ebca.studio.loading import Model
+    from lib_ebca.studio.photographs import Fitting, Photo
+    from lib_ebca.studio.task import Task
 
 NegativeOption = Annotated[str | None, typer.Option("--negative", "-n", help="What to keep out of the picture.")]
 LoraOption = Annotated[
@@ -69,7 +69,7 @@ def asked_plan(
 
     `task` is the command that draws. Raises PresetError, DirectiveError, PlanError, UserError.
     """
-    from lib_ebca.presets import preset as named
+    from lib_ebca.language.presets import preset as named
 
     options = plan_from_options(bcu, edits, boosts)
     if preset is None:
@@ -89,7 +89,7 @@ def fitted(
     source: Photo, loaded: Model, asked: Settings, fit: str | None, before: Task | None, given: bool
 ) -> tuple[str, Fitting]:
     """How the photograph is fitted, by name and in numbers: as recorded, unless a size or a fit is `given` now."""
-    from cli.photo import Fitting, fitting
+    from lib_ebca.studio.photographs import Fitting, fitting
 
     size = source.image.size
     if before is not None and before.box is not None and fit is None and not given and asked.width and asked.height:

@@ -12,7 +12,8 @@ from cli.options import JsonOption
 
 def presets(as_json: JsonOption = False) -> None:
     """List the presets: what each does, as directives, where its numbers are from, and a command that uses it."""
-    from lib_ebca.presets import PRESETS, Preset
+    from lib_ebca.language.directives import write
+    from lib_ebca.language.presets import PRESETS, Preset
 
     def command(preset: Preset) -> str:
         files = {"txt2img": [], "edit": ["PHOTO"], "inpaint": ["PICTURE", "MASK"]}[preset.task]
@@ -25,7 +26,7 @@ def presets(as_json: JsonOption = False) -> None:
                 "name": preset.name,
                 "task": preset.task,
                 "plan": preset.plan.to_dict(),
-                "directives": preset.plan.to_text(),
+                "directives": write(preset.plan),
                 "drift": preset.drift,
                 "prompt": preset.prompt,
                 "command": command(preset),
@@ -36,5 +37,5 @@ def presets(as_json: JsonOption = False) -> None:
         typer.echo(json.dumps(data, ensure_ascii=False))
         return
     for preset in PRESETS.values():
-        typer.echo(f"{preset.name}\n  {preset.plan.to_text()}{' --drift' if preset.drift else ''}")
+        typer.echo(f"{preset.name}\n  {write(preset.plan)}{' --drift' if preset.drift else ''}")
         typer.echo(f"  {command(preset)}\n  {preset.source}\n")

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[int, int], None]
-"""Takes how many steps are done and how many there are."""
-
-
-def silent(done: int, total: int) -> None:
-    """An Advance that shows nothing."""
+from lib_ebca.studio.progress import Advance, silent
 
 
 @contextmanager

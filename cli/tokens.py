@@ -16,12 +16,12 @@ from cli.options import (
     JsonOption,
     ModelOption,
     plan_from_options,
-    readable,
 )
-from cli.recipe import EMBEDDED_DEFAULT
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
+from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
-    from lib_ebca.plan import Boost, Plan
+    from lib_ebca.language.plan import Boost, Plan
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def tokens(
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Show how a prompt is cut into words and rows, and what each boost hits."""
-    from cli.loading import load_tokenizer
-    from lib_ebca.directives import parse
+    from lib_ebca.language.directives import parse
+    from lib_ebca.studio.loading import load_tokenizer
 
     parsed = parse(readable("the prompt", prompt))
     plan = parsed.plan.merged(plan_from_options(bcu, edit, boost))
@@ -68,8 +68,8 @@ def tokens(
 
 def listed_words(tokenizer: Any, text: str, plan: Plan) -> list[Word]:
     """The words of a prompt without directives. Raises WordError for a boost of a word that it does not hold."""
-    from lib_ebca.words import boost_weights, tokenise
-    from lib_ebca.words import words as spelled
+    from lib_ebca.language.words import boost_weights, tokenise
+    from lib_ebca.language.words import words as spelled
 
     tokenised = tokenise(tokenizer, text)
     factors = boost_weights(tokenised, plan.boosts, tokenizer)
@@ -84,7 +84,7 @@ def listed_words(tokenizer: Any, text: str, plan: Plan) -> list[Word]:
 
 
 def _hit(tokenizer: Any, text: str, boost: Boost) -> tuple[int, ...]:
-    from lib_ebca.words import rows, tokenise
+    from lib_ebca.language.words import rows, tokenise
 
     return rows(tokenise(tokenizer, text), boost.word, boost.occurrence, tokenizer)
 
@@ -98,6 +98,8 @@ def _print(words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]]) -> N
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from lib_ebca.language.directives import write
 
     table = Table("word", "rows", "tokens", "emphasis", "chunk", "boost")
     for word in words:
@@ -115,5 +117,6 @@ def _print(words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]]) -> N
     console.print(table)
     for name, rows in hits.items():
         console.print(Text(f"boost {name}: rows {', '.join(map(str, rows))}"))
-    if plan.to_text():
-        console.print(Text(f"plan: {plan.to_text()}"))
+    written = write(plan)
+    if written:
+        console.print(Text(f"plan: {written}"))

@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import loading, outputs, progress, request, settings
-from cli.errors import UserError
-from cli.generate import draw
+from cli import outputs, progress
 from cli.options import (
     AllowPickleOption,
     BcuOption,
@@ -20,14 +18,17 @@ from cli.options import (
     ModelOption,
 )
 from cli.photo_options import PresetOption, asked_plan
-from cli.pictures import output_folder
-from cli.recipe import Lora, Settings
+from lib_ebca.studio import loading, request, settings
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.generate import draw
+from lib_ebca.studio.pictures import output_folder
+from lib_ebca.studio.recipe import Lora, Settings
 
 if TYPE_CHECKING:
-    from cli.generate import Drawn
-    from cli.loading import Model
     from cli.outputs import Saved
-    from cli.request import Batch
+    from lib_ebca.studio.generate import Drawn
+    from lib_ebca.studio.loading import Model
+    from lib_ebca.studio.request import Batch
 
 
 @dataclass(frozen=True)

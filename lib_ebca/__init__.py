@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lib_ebca.checks import PlanError
-from lib_ebca.directives import DirectiveError
-from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan
+from lib_ebca.language.checks import PlanError
+from lib_ebca.language.directives import DirectiveError
+from lib_ebca.language.plan import Boost, ContextUpdate, Edit, Plan
 
 __all__ = ["Boost", "ContextUpdate", "DirectiveError", "Edit", "Plan", "PlanError"]

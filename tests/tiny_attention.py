@@ -9,10 +9,10 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from lib_ebca.cascade import Cascade
-from lib_ebca.layer import Projections, attention
-from lib_ebca.moment import Member
-from lib_ebca.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.moment import Member
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 
 WIDTH, TEXT, HEADS = 24, 16, 3
 

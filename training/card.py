@@ -16,8 +16,8 @@ from training.evaluate import sample
 from training.loop import write_text_atomically
 from training.networks import SCALING_FACTOR
 from training.pointing import TIMESTEP
-from training.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES
 from training.stages import GUIDANCES, Workshop, load_model
+from world.shapes.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES
 
 SAMPLE_GUIDANCE = 3.0
 SAMPLE_COLUMNS = 8

@@ -13,12 +13,10 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from torch import Tensor
 
-from benchmarks.alignment.statistics import wilson
-from benchmarks.judge import Verdict, Wanted, judge
-from benchmarks.sightings import Reading, read
-from training.captions import Captions, describe, write_captions
-from training.render import render
-from training.scenes import (
+from world.shapes.captions import Captions, describe, write_captions
+from world.shapes.judge import Verdict, Wanted, judge
+from world.shapes.render import render
+from world.shapes.scenes import (
     COLOURS,
     PATTERNS,
     RELATIONS,
@@ -31,6 +29,8 @@ from training.scenes import (
     pair_held_out,
     sample_scenes,
 )
+from world.shapes.sightings import Reading, read
+from world.statistics import wilson
 
 STEPS = 25
 # The main sets are this many times as large as the others.

@@ -16,8 +16,8 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.nn import functional
 
-from training.captions import BACKGROUND, FIRST, OBJECT_SLOTS, SECOND, SLOTS
-from training.scenes import SIZE, SceneBatch
+from world.shapes.captions import BACKGROUND, FIRST, OBJECT_SLOTS, SECOND, SLOTS
+from world.shapes.scenes import SIZE, SceneBatch
 
 # A word belongs to one of these, or to NOBODY: an opening, an article, what joins two objects.
 OWNERS = FIRST_OBJECT, SECOND_OBJECT, BEHIND = range(3)

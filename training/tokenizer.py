@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from training.captions import NOTHING, WORDS, write_captions
-from training.scenes import sample_scenes
+from world.shapes.captions import NOTHING, WORDS, write_captions
+from world.shapes.scenes import sample_scenes
 
 LENGTH = 77
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"

@@ -19,8 +19,8 @@ from torch.nn import functional
 
 from training.loop import LoopSettings, run_loop, step_generator, write_text_atomically
 from training.networks import FULL, Sizes, make_vae
-from training.render import render
-from training.scenes import sample_scenes
+from world.shapes.render import render
+from world.shapes.scenes import sample_scenes
 
 BLOCK = 4
 NOISE = 0.12

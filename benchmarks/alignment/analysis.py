@@ -9,7 +9,7 @@ from benchmarks.alignment.methods import PLAIN
 from benchmarks.alignment.prompts import Item
 from benchmarks.alignment.results import Line
 from benchmarks.alignment.scoring import Metric
-from benchmarks.alignment.statistics import Comparison, Estimate, compare, mean, rate
+from world.statistics import Comparison, Estimate, compare, mean, rate
 
 
 @dataclass(frozen=True)

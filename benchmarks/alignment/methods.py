@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.alignment.prompts import Prompt
 from benchmarks.alignment.step_rules import Rule
-from lib_ebca.plan import Boost, ContextUpdate, Plan
+from lib_ebca.language.plan import Boost, ContextUpdate, Plan
 
 PLAIN = "plain"
 

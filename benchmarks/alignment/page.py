@@ -13,9 +13,9 @@ from benchmarks.alignment.methods import PLAIN, Method
 from benchmarks.alignment.prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item
 from benchmarks.alignment.results import Line, read_lines, read_run
 from benchmarks.alignment.scoring import Judge, Metric
-from benchmarks.alignment.statistics import holm
 from benchmarks.alignment.study import CHOSEN, Counts, Size, parts
 from benchmarks.alignment.tables import Column, Table, markdown, probability, table
+from world.statistics import holm
 
 BLOCK = "tables"
 TUNING, REPORTING = HALVES

@@ -8,8 +8,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.judge import Wanted
-from training.scenes import COLOURS, SHAPES, held_out_combinations, pair_held_out, training_combinations
+from world.shapes.judge import Wanted
+from world.shapes.scenes import COLOURS, SHAPES, held_out_combinations, pair_held_out, training_combinations
 
 HALVES = ("tuning", "reporting")
 ONE, TWO, COLOURED, HELD_OUT, THREE = "one", "two", "coloured", "held-out", "three"

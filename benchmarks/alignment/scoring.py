@@ -9,8 +9,8 @@ from typing import Protocol
 from torch import Tensor
 
 from benchmarks.alignment.prompts import Item
-from benchmarks.judge import judge
-from benchmarks.sightings import read
+from world.shapes.judge import judge
+from world.shapes.sightings import read
 
 Scores = dict[str, list[float]]
 

@@ -1,7 +1,8 @@
 """Steps of the context that the product does not offer: controls, and candidates for a step that needs no tuning.
 
-Each rule takes the place of the product's own step, `lib_ebca.layer._step`, for the length of a block, and is written
-in terms of it. Rules wrap one another when several are installed. Nothing here is reached outside the benchmark.
+Each rule takes the place of the product's own step, `lib_ebca.attention.layer._step`, for the length of a block,
+and is written in terms of it. Rules wrap one another when several are installed. Nothing here is reached outside the
+benchmark.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-import lib_ebca.layer
-from lib_ebca.cascade import Cascade
-from lib_ebca.energy import split_heads
+from lib_ebca.attention import layer
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.energy import split_heads
+from lib_ebca.attention.layer import Projections
+from lib_ebca.attention.moment import Update
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.layer import Projections
-from lib_ebca.moment import Update
 
 TRIALS = 16
 FIRST_TRIAL = 5e-4
@@ -70,7 +71,7 @@ def installed(rules: Sequence[Rule]) -> Iterator[None]:
     """Let the product step by these rules; the last one is the outermost."""
     with ExitStack() as stack:
         for rule in rules:
-            stack.enter_context(replaced(lib_ebca.layer, "_step", _bent(rule, lib_ebca.layer._step)))
+            stack.enter_context(replaced(layer, "_step", _bent(rule, layer._step)))
         yield
 
 

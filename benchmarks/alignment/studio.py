@@ -18,7 +18,7 @@ from benchmarks.alignment.step_rules import installed
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.prompts import PromptEncoder
-from lib_ebca.words import TokenisedPrompt
+from lib_ebca.language.words import TokenisedPrompt
 
 
 @dataclass(frozen=True)

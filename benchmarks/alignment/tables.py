@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from benchmarks.alignment.analysis import Cost, Figure
 from benchmarks.alignment.scoring import Metric
-from benchmarks.alignment.statistics import Comparison, Estimate
+from world.statistics import Comparison, Estimate
 
 
 @dataclass(frozen=True)

@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from benchmarks.alignment.results import Line, Store, read_lines, write_json
-from benchmarks.alignment.statistics import Comparison, Estimate, compare, mean, rate, wilson
 from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
 from benchmarks.editing.methods import Batch, Method, prepared
 from benchmarks.editing.settings import METHODS
-from benchmarks.sightings import read
+from world.shapes.sightings import read
+from world.statistics import Comparison, Estimate, compare, mean, rate, wilson
 
 SCENES_SEED = 20_260_501
 """Of the scenes that the table is made of."""

@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.sightings import Reading, Sighting
-from training.captions import describe
-from training.render import render
-from training.scenes import COLOURS, SHAPES, STYLES, Scene, SceneBatch, SceneObject, sample_scenes
+from world.shapes.captions import describe
+from world.shapes.render import render
+from world.shapes.scenes import COLOURS, SHAPES, STYLES, Scene, SceneBatch, SceneObject, sample_scenes
+from world.shapes.sightings import Reading, Sighting
 
 KINDS = ("colour", "shape", "remove", "restyle")
 REACH, RIM = 1.25, 2.0

@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.editing.edits import EditingError, SceneEdit
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of
-from lib_ebca.inversion import EXACT, Inversion
-from lib_ebca.plan import Edit, Plan
-from lib_ebca.regularisation import Regularisation
+from lib_ebca.language.plan import Edit, Plan
+from lib_ebca.photo.inversion import EXACT, Inversion
+from lib_ebca.photo.regularisation import Regularisation
 
 FIXED_POINT, PLAIN = "fixed-point", "plain"
 INVERSIONS: dict[str, dict[str, Any]] = {

@@ -10,9 +10,9 @@ import torch
 from benchmarks.editing.bench import Question
 from benchmarks.editing.edits import KINDS, SceneEdit, pictures
 from benchmarks.editing.methods import Batch, prepared
-from cli.painting import image_of
-from cli.pictures import png
-from cli.sheet import contact_sheet
+from lib_ebca.studio.painting import image_of
+from lib_ebca.studio.pictures import png
+from lib_ebca.studio.sheet import contact_sheet
 
 if TYPE_CHECKING:
     from PIL.Image import Image

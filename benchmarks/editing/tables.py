@@ -7,9 +7,9 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.alignment.statistics import Estimate
 from benchmarks.alignment.tables import Table, change, markdown, probability
 from benchmarks.editing.bench import ALL, KEPT, Question, Row, best
+from world.statistics import Estimate
 
 BLOCK, DETAILS = "editing", "editing-details"
 

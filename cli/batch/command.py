@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from cli.batch.session import Options, asked_in, carried_out
-from cli.errors import UserError
 from cli.options import AllowPickleOption, JsonOption
+from lib_ebca.studio.errors import UserError
 
 FAILED = 1
 

@@ -6,21 +6,23 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import photo, photo_options, request, settings
+from cli import photo_options
 from cli.batch.packing import Pack
 from cli.batch.schema import EditPhoto, Img2img, Inpaint, Txt2img
-from cli.errors import UserError
-from cli.progress import silent
-from cli.recipe import Recipe, to_text
-from cli.task import Inverting, Task
-from cli.task import to_text as task_text
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio import request, settings
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.progress import silent
+from lib_ebca.studio.recipe import Recipe, to_text
+from lib_ebca.studio.task import Inverting, Task
+from lib_ebca.studio.task import to_text as task_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
     from cli.batch.items import Item
-    from cli.generate import Drawn
-    from cli.loading import Model
+    from lib_ebca.studio.generate import Drawn
+    from lib_ebca.studio.loading import Model
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def drawn(model: Model, pack: Pack) -> tuple[Picture, ...]:
 
 
 def _from_text(model: Model, pack: Pack) -> tuple[Picture, ...]:
-    from cli.generate import draw
+    from lib_ebca.studio.generate import draw
 
     recipes = [
         Recipe(
@@ -78,7 +80,7 @@ def _from_text(model: Model, pack: Pack) -> tuple[Picture, ...]:
 def _varied(
     model: Model, job: Img2img, recipes: list[Recipe], source: photo.Photo, fitted: photo.Fitting
 ) -> tuple[Picture, ...]:
-    from cli.painting import varied
+    from lib_ebca.studio.painting import varied
 
     done = varied(model, recipes, fitted.down(source.image), job.strength, silent)
     what = Task("img2img", source.digest, job.fit, strength=job.strength)
@@ -89,7 +91,7 @@ def _varied(
 def _inpainted(
     model: Model, job: Inpaint, recipes: list[Recipe], source: photo.Photo, fitted: photo.Fitting, item: Item
 ) -> tuple[Picture, ...]:
-    from cli.painting import Repainting, inpainted
+    from lib_ebca.studio.painting import Repainting, inpainted
 
     mask = _given(item.mask)
     white = photo.read_mask(mask, source)
@@ -119,9 +121,9 @@ def _inpainted(
 def _edited(
     model: Model, job: EditPhoto, recipe: Recipe, source: photo.Photo, fitted: photo.Fitting
 ) -> tuple[Picture, ...]:
-    from cli import painting
-    from lib_ebca.directives import parse
-    from lib_ebca.plan import Plan
+    from lib_ebca.language.directives import parse
+    from lib_ebca.language.plan import Plan
+    from lib_ebca.studio import painting
 
     how = replace(
         Inverting(),

@@ -10,9 +10,9 @@ from typing import Any
 
 from cli.batch.items import Item
 from cli.batch.schema import EditPhoto, Img2img, Inpaint
-from cli.errors import UserError
-from cli.locate import INDEX, SCHEDULER, locate
-from cli.samplers import DEFAULT, default_of
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.locate import INDEX, SCHEDULER, locate
+from lib_ebca.studio.samplers import DEFAULT, default_of
 
 _XL = "StableDiffusionXL"
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from cli.batch.items import Item
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 _LONGEST_LABEL = 40
 

@@ -10,15 +10,16 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from cli import photo_options, samplers
+from cli import photo_options
 from cli.batch import matrix, schema
 from cli.batch.matrix import MOST, Cell, RawJob
 from cli.batch.schema import AnyJob, EditPhoto
 from cli.batch.source import JobsError, Place
-from cli.errors import UserError
-from cli.locate import embedded, locate
-from cli.recipe import Lora, Settings
-from cli.request import Wanted
+from lib_ebca.studio import samplers
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.locate import embedded, locate
+from lib_ebca.studio.recipe import Lora, Settings
+from lib_ebca.studio.request import Wanted
 
 # Part of every key: raised when the same job begins to mean another picture.
 _VERSION = 1
@@ -167,7 +168,7 @@ class _Maker:
         return wanted, drift
 
     def _plain_negative(self) -> str:
-        from lib_ebca.directives import parse
+        from lib_ebca.language.directives import parse
 
         negative = self._job.negative
         if negative is None:

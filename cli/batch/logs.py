@@ -9,7 +9,7 @@ from typing import Any
 
 from cli.batch.outcome import Failed, Made, Note, Outcome
 from cli.batch.store import Store
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 KINDS = ("tensorboard", "wandb")
 Log = Callable[[Outcome], None]

@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.batch.schema import FIELDS, TASKS, unknown
 from cli.batch.source import Document, JobsError, Place, Sourced, read, text_of
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 MOST = 10**6  # pictures of one run
 _KEYS = frozenset({"include", "defaults", "jobs"})

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from cli.batch.estimate import evaluations
 from cli.batch.items import Item
 from cli.batch.packing import packed
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
-    from cli.loading import Model
+    from lib_ebca.studio.loading import Model
 
 _SHORT, _LONG = 1, 4  # steps
 
 
 def seconds_for(items: list[Item], batch_size: int, device: str | None, allow_pickle: bool) -> float:
     """Seconds for the pictures on one device, without loading the models. Raises UserError."""
-    from cli.loading import load
+    from lib_ebca.studio.loading import load
 
     total = 0.0
     for group in packed(items, len(items), _cost):
@@ -37,10 +37,10 @@ def _cost(item: Item) -> Hashable:
 
 def _timed(model: Model, pack: tuple[Item, ...]) -> tuple[float, float]:
     """Seconds for a picture, in the pack: apart from the UNet, and for each evaluation of it."""
-    from cli.generate import draw
-    from cli.progress import silent
-    from cli.recipe import Recipe
-    from cli.settings import completed
+    from lib_ebca.studio.generate import draw
+    from lib_ebca.studio.progress import silent
+    from lib_ebca.studio.recipe import Recipe
+    from lib_ebca.studio.settings import completed
 
     if model.pipe.unet.config.in_channels != model.pipe.vae.config.latent_channels:
         raise UserError(f"--measure draws from text, and the model {pack[0].settings.model!r} is for inpainting only")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cli.batch.items import Item
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 PATTERN = "{prompt}-{seed}"
 FIELDS = ("number", "job", "task", "prompt", "seed", "model", "steps", "cfg", "sampler", "key")
@@ -64,7 +64,7 @@ def _parsed(pattern: str) -> list[tuple[str, str | None, str]]:
 
 
 def _values(item: Item) -> dict[str, str | int | float]:
-    from lib_ebca.directives import parse
+    from lib_ebca.language.directives import parse
 
     settings = item.settings
     return {

@@ -39,8 +39,8 @@ def chunks(item: Item, tokenizer: Any) -> int:
 
     Contexts of one batch are padded to the longest of them, which changes a picture whose own are shorter.
     """
-    from lib_ebca.directives import parse
-    from lib_ebca.words import tokenise
+    from lib_ebca.language.directives import parse
+    from lib_ebca.language.words import tokenise
 
     texts = [parse(item.wanted.prompt).text]
     if item.settings.guidance > 1:

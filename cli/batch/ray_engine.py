@@ -22,7 +22,7 @@ from cli.batch.packing import Pack, cut, packed
 from cli.batch.run import Engine
 from cli.batch.store import Store
 from cli.batch.studio import DeviceLost, Studio, Terms
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 _AHEAD = 2  # packs a worker has at a time: while it answers for one it draws the next
 _DEATHS = 3  # of workers over one picture, after which the picture is held to be the cause

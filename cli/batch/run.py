@@ -10,7 +10,7 @@ from cli.batch.items import Asked, Item
 from cli.batch.manifest import History, Line, Manifest
 from cli.batch.outcome import Failed, Made, Note, Outcome
 from cli.batch.store import Store
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 Engine = Callable[[Sequence[Item], dict[str, str]], AbstractContextManager[Iterator[Sequence[Outcome]]]]
 """Makes items; takes the hashes of the models used before. Gives outcomes in the groups in which they come in."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from cli.batch.source import JobsError, Place
-from cli.recipe import EMBEDDED_DEFAULT
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
 
 _LAST_SEED = 2**63 - 1
 

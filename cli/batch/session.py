@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from cli.errors import UserError
-from cli.settings import at_least
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.settings import at_least
 
 if TYPE_CHECKING:
     from cli.batch.items import Asked

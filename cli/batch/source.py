@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 Where = tuple[str | int, ...]
 _TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"

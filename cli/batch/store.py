@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cli.errors import UserError
-from cli.pictures import output_folder
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import output_folder
 
 _LOCK = ".lock"
 

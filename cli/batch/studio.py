@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cli import pictures
 from cli.batch import draw
 from cli.batch.estimate import evaluations
 from cli.batch.items import Item
@@ -21,11 +20,12 @@ from cli.batch.memo import Memo, memos_for, remembering
 from cli.batch.outcome import Failed, Made, Note, Outcome
 from cli.batch.packing import Pack, chunks, cut, model_of, packed, shape
 from cli.batch.store import Store, digest_of
-from cli.errors import UserError
+from lib_ebca.studio import pictures
+from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
     from cli.batch.draw import Picture
-    from cli.loading import Model
+    from lib_ebca.studio.loading import Model
 
 _WRITERS = 4
 # What the libraries say when memory is short, where they have no exception of its own for it.
@@ -108,7 +108,7 @@ class Studio:
             yield from self._packs(loaded.model, ready)
 
     def _load(self, item: Item) -> _Loaded:
-        from cli.loading import load
+        from lib_ebca.studio.loading import load
 
         if self._loaded is None or self._loaded.of != model_of(item):
             # Two models at once may not fit.

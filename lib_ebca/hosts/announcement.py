@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lib_ebca.attention.picture import Picture
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
 from lib_ebca.hosts.run import HostError, Run
-from lib_ebca.picture import Picture
-from lib_ebca.plan import Plan
-from lib_ebca.words import TokenisedPrompt, boost_weights
+from lib_ebca.language.plan import Plan
+from lib_ebca.language.words import TokenisedPrompt, boost_weights
 
 
 @dataclass(frozen=True)

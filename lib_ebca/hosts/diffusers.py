@@ -10,17 +10,17 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from lib_ebca.adjoint import NotLinearError
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.adjoint import NotLinearError
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer import prepare
+from lib_ebca.attention.picture import Picture, Rows, Timetable
+from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts.announcement import Announcement, announcing
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.hosts.unet import announced, cross_attention_layers, installed, is_compiled, own_projections
-from lib_ebca.layer import prepare
-from lib_ebca.picture import Picture, Rows, Timetable
-from lib_ebca.plan import Plan
-from lib_ebca.record import Recorder
+from lib_ebca.language.plan import Plan
 
 __all__ = ["HostError", "Run", "encoded", "energy_attention", "executed_steps"]
 

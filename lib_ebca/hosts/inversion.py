@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 from torch import Tensor
 
 from lib_ebca.hosts.diffusers import HostError, encoded
-from lib_ebca.inversion import (
+from lib_ebca.photo.inversion import (
     EXACT,
     Course,
     FixedPoint,
@@ -21,7 +21,7 @@ from lib_ebca.inversion import (
     invert_fixed_point,
     invert_published,
 )
-from lib_ebca.regularisation import PUBLISHED, Regularisation
+from lib_ebca.photo.regularisation import PUBLISHED, Regularisation
 
 Method = Literal["fixed-point", "published"]
 

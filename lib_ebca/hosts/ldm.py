@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lib_ebca.adjoint import NotLinearError
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.adjoint import NotLinearError
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer import Projections, attention
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.layer import Projections, attention
 
 STOCK = (
     "ldm.modules.attention",

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_ebca import words
-from lib_ebca.words import Token, TokenisedPrompt
+from lib_ebca.language import words
+from lib_ebca.language.words import Token, TokenisedPrompt
 
 
 @dataclass(frozen=True)

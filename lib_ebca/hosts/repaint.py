@@ -10,12 +10,12 @@ from diffusers import DDIMScheduler
 from diffusers.schedulers.scheduling_ddim import DDIMSchedulerOutput
 from torch import Tensor
 
-from lib_ebca.inversion import noise_in
-from lib_ebca.repaint import Stride, climb, itinerary, step_down
+from lib_ebca.photo.inversion import noise_in
+from lib_ebca.photo.repaint import Stride, climb, itinerary, step_down
 
 
 class RePaintScheduler(DDIMScheduler):
-    """The way down and back up again of :mod:`lib_ebca.repaint`.
+    """The way down and back up again of :mod:`lib_ebca.photo.repaint`.
 
     Make it with ``from_config`` of the model's scheduler, give it the photograph with :meth:`keep`, and put it into the
     pipeline. Its ``timesteps`` are those at which the model is asked; the climbs between them happen inside ``step``.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lib_ebca.record import AttentionMaps, EnergyRecord, Recorder
-from lib_ebca.words import TokenisedPrompt
+from lib_ebca.attention.record import AttentionMaps, EnergyRecord, Recorder
+from lib_ebca.language.words import TokenisedPrompt
 
 
 class HostError(ValueError):

@@ -10,10 +10,10 @@ from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
-from lib_ebca.adjoint import NotLinearError
-from lib_ebca.cascade import Cascade, UnknownRowsError, UnknownSizeError
+from lib_ebca.attention.adjoint import NotLinearError
+from lib_ebca.attention.cascade import Cascade, UnknownRowsError, UnknownSizeError
+from lib_ebca.attention.layer import Projections, attention
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.layer import Projections, attention
 
 STOCK = (AttnProcessor2_0, AttnProcessor)
 """Processors whose arithmetic the fused layer repeats; every other one is called as it is."""

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from modules.ui_components import InputAccordion
 
-from lib_ebca.plan import PRIORS, SCHEDULES
+from lib_ebca.language.plan import PRIORS, SCHEDULES
 from lib_ebca.webui import presets, transfer
 from lib_ebca.webui.form import EDITS, FIELDS, INVERSIONS, PASSES, ROWS, EditRow, Form
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from modules import scripts
 
-from lib_ebca.plan import PRIORS, SCHEDULES
+from lib_ebca.language.plan import PRIORS, SCHEDULES
 from lib_ebca.webui.form import EDITS, INVERSIONS, PASSES, Form
 from lib_ebca.webui.presets import PRESETS, applied
 

@@ -9,9 +9,9 @@ from typing import Any
 from fastapi import Body
 from modules import extra_networks, sd_models
 
-from lib_ebca import words
-from lib_ebca.directives import DirectiveError, parse, write
-from lib_ebca.plan import Boost, Plan
+from lib_ebca.language import words
+from lib_ebca.language.directives import DirectiveError, parse, write
+from lib_ebca.language.plan import Boost, Plan
 from lib_ebca.webui import settings, tokens
 from lib_ebca.webui.encode import subprompts
 from lib_ebca.webui.lifecycle import content_words

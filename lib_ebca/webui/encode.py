@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from modules import extra_networks, prompt_parser, sd_samplers, shared
 from torch import Tensor
 
-from lib_ebca.plan import Plan
+from lib_ebca.language.plan import Plan
 from lib_ebca.webui import tokens
 from lib_ebca.webui.intent import Intent
 

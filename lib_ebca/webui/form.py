@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
-from lib_ebca.checks import PlanError
-from lib_ebca.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan
+from lib_ebca.language.checks import PlanError
+from lib_ebca.language.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-from lib_ebca.directives import parse
-from lib_ebca.plan import Plan
+from lib_ebca.language import directives as syntax
+from lib_ebca.language.plan import Plan
 from lib_ebca.webui.form import EDITS, FIELDS, PASSES, Form, Value
 from lib_ebca.webui.intent import intent
 
@@ -41,7 +41,7 @@ def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, ac
     def plan(prompt_text: str, negative_prompt: str = "", **_: Any) -> str | None:
         # The host calls this for each picture; the form's own plan does not depend on the pass that it acts in.
         everywhere = replace(form, passes=PASSES[0])
-        return intent(everywhere, prompt_text, negative_prompt, directives=directives).plan.to_text() or None
+        return syntax.write(intent(everywhere, prompt_text, negative_prompt, directives=directives).plan) or None
 
     parameters[PLAN] = plan
     if form.enabled and form.passes != PASSES[0]:
@@ -51,8 +51,8 @@ def write(parameters: MutableMapping[str, Any], form: Form, directives: bool, ac
 def read(parameters: Mapping[str, Any]) -> Form:
     """The accordion that makes the picture again with the prompt's directives; switched off if it adds nothing."""
     inversion = str(parameters.get(PHOTO, ""))
-    whole = Plan.from_text(str(parameters.get(PLAN, "")))
-    written = parse(str(parameters.get("Prompt", ""))).plan
+    whole = syntax.parse(str(parameters.get(PLAN, ""))).plan
+    written = syntax.parse(str(parameters.get("Prompt", ""))).plan
     stated = whole.stated_update if whole.stated_update != written.stated_update else None
     edits, boosts = _before(whole.edits, written.edits), _before(whole.boosts, written.boosts)
     rest = Plan(stated, edits[:EDITS], boosts)

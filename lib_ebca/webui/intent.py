@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib_ebca.directives import DirectiveError, parse
-from lib_ebca.plan import Plan
+from lib_ebca.language.directives import DirectiveError, parse
+from lib_ebca.language.plan import Plan
 from lib_ebca.webui.form import Form
 
 

@@ -8,8 +8,8 @@ from typing import Any, NoReturn
 
 from PIL import Image
 
-from lib_ebca import words
-from lib_ebca.record import Recorder
+from lib_ebca.attention.record import Recorder
+from lib_ebca.language import words
 from lib_ebca.webui import axes, infotext, photo, settings, tokens
 from lib_ebca.webui.encode import Encoder, Part, second_steps, subprompts
 from lib_ebca.webui.form import Form

@@ -16,9 +16,9 @@ from modules import extra_networks, prompt_parser, shared
 from modules.sd_samplers_common import InterruptedException
 from torch import Tensor
 
-from lib_ebca.directives import parse
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.inversion import Course, Inversion, Model, invert_fixed_point, invert_published
+from lib_ebca.language.directives import parse
+from lib_ebca.photo.inversion import Course, Inversion, Model, invert_fixed_point, invert_published
 from lib_ebca.webui.form import INVERSIONS, Form
 
 SAMPLER = "DDIM"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lib_ebca.record import EnergyRecord, Recorder
+from lib_ebca.attention.record import EnergyRecord, Recorder
 
 _MOST_WORDS = 12
 

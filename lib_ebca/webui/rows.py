@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from lib_ebca.picture import Rows
+from lib_ebca.attention.picture import Rows
 
 
 class RowLedger:

@@ -10,10 +10,10 @@ from typing import Any
 from modules import shared
 from torch import Tensor, nn
 
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts import ldm
 from lib_ebca.hosts.patch import replaced
-from lib_ebca.record import Recorder
 from lib_ebca.webui.encode import Part
 from lib_ebca.webui.photo import Photo
 from lib_ebca.webui.rows import RowLedger

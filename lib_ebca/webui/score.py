@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lib_ebca.cascade import Cascade
-from lib_ebca.picture import Picture, Timetable
-from lib_ebca.record import Recorder
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Timetable
+from lib_ebca.attention.record import Recorder
 from lib_ebca.webui.encode import Part
 
 

@@ -6,9 +6,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from lib_ebca import words
-from lib_ebca.plan import Boost
-from lib_ebca.words import Token, TokenisedPrompt, WordError
+from lib_ebca.language import words
+from lib_ebca.language.plan import Boost
+from lib_ebca.language.words import Token, TokenisedPrompt, WordError
 
 
 def text_encoder(model: Any) -> Any | None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from lib_ebca.directives import parse, write
-from lib_ebca.plan import Plan
+from lib_ebca.language.directives import parse, write
+from lib_ebca.language.plan import Plan
 from lib_ebca.webui.form import EDITS, FIELDS, ROWS, EditRow, Form
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from cli.batch.grid import cubes
-from cli.errors import UserError
-from cli.pictures import open_picture
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import open_picture
 from tests.batch.conftest import Write, asked
 from tests.cli.conftest import Ebca
 

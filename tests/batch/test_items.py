@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from cli.pictures import png
+from lib_ebca.studio.pictures import png
 from tests.batch.conftest import Write, asked
 
 JOB: dict[str, Any] = {"prompt": "a cat", "negative": "blurry", "seed": 1}

@@ -13,7 +13,7 @@ import pytest
 
 from cli.batch.manifest import NAME, Manifest
 from cli.batch.store import Store
-from cli.pictures import open_picture
+from lib_ebca.studio.pictures import open_picture
 from tests.batch import killed
 from tests.batch.conftest import Write, asked
 

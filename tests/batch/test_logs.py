@@ -11,7 +11,7 @@ from cli.batch.logs import logging_to
 from cli.batch.outcome import Failed, Made, Note
 from cli.batch.progress import Rates, Teller
 from cli.batch.store import Store
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 PICTURE = Made("k", "job[1]", "k.png", 1, "0", "a cat", 1, {}, "m", "0", 1, 0.5, 2, ("so it is",), "1")
 OUTCOMES = (PICTURE, Note("a sentence"), Failed("f", "job[2]", "jobs.yaml:1", "too large", None, "1"), PICTURE)

@@ -11,7 +11,7 @@ import pytest
 from cli.batch.manifest import NAME, Manifest
 from cli.batch.outcome import Failed, Made
 from cli.batch.store import Store, digest_of
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 DATA = b"a picture"
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from cli.batch import matrix, schema
 from cli.batch.matrix import Cell, RawJob
 from cli.batch.source import Place, Sourced
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 
 def cells(tmp_path: Path, content: dict[str, Any]) -> list[Cell]:

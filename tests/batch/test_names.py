@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.batch.names import safe
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 from tests.batch.conftest import Write, asked
 
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)

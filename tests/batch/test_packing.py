@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cli import loading
 from cli.batch import draw, packing
 from cli.batch.items import Item
-from cli.loading import Model
-from cli.recipe import Settings, Source
+from lib_ebca.studio import loading
+from lib_ebca.studio.loading import Model
+from lib_ebca.studio.recipe import Settings, Source
 from tests import tiny_pipe
 from tests.batch.conftest import Write, asked
 

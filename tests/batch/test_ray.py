@@ -15,8 +15,8 @@ import pytest
 
 from cli.batch.manifest import NAME, Manifest
 from cli.batch.store import Store
-from cli.errors import UserError
-from cli.pictures import open_picture
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import open_picture
 from tests.batch.conftest import Write, asked, carry_out
 
 ray = pytest.importorskip("ray", reason="the extra `ray` is not installed")

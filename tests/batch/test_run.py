@@ -14,13 +14,13 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from cli import infotext
 from cli.batch.manifest import NAME, History, Manifest
 from cli.batch.outcome import Failed, Made, Note
 from cli.batch.store import Store
 from cli.batch.studio import Studio, Terms
-from cli.errors import UserError
-from cli.pictures import open_picture
+from lib_ebca.studio import infotext
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import open_picture
 from tests.batch.conftest import Write, asked, carry_out
 from tests.cli.conftest import Ebca
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.batch import items
-from cli.errors import UserError
+from lib_ebca.studio.errors import UserError
 
 GOOD = """\
 defaults:

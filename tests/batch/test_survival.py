@@ -11,8 +11,8 @@ from PIL import Image
 from benchmarks.batches import check, survive, throughput
 from cli.batch.manifest import NAME
 from cli.batch.store import digest_of
-from cli.locate import embedded
-from cli.pictures import png
+from lib_ebca.studio.locate import embedded
+from lib_ebca.studio.pictures import png
 from tests.batch.conftest import Write, asked, carry_out
 
 THOUSAND = Path(__file__).parents[2] / "examples" / "thousand.yaml"

@@ -13,9 +13,9 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch.nn.modules.module import register_module_forward_pre_hook
 
-from cli import infotext, samplers
 from cli.batch.estimate import evaluations
-from cli.pictures import open_picture, png
+from lib_ebca.studio import infotext, samplers
+from lib_ebca.studio.pictures import open_picture, png
 from tests.batch.conftest import Write, asked, carry_out
 from tests.cli.conftest import SIZE, Ebca
 

@@ -16,7 +16,7 @@ from benchmarks.alignment.prompts import (
     items,
     shapes_prompts,
 )
-from training.scenes import COLOURS, SHAPES, combination_held_out, pair_held_out
+from world.shapes.scenes import COLOURS, SHAPES, combination_held_out, pair_held_out
 
 
 @pytest.mark.parametrize("group", SHAPES_SETS)

@@ -9,7 +9,7 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-import lib_ebca.layer
+import lib_ebca.attention.layer
 from benchmarks.alignment.methods import Method, bcu, bent, boosted, plain
 from benchmarks.alignment.prompts import COLOURED, Item, items, shapes_prompts
 from benchmarks.alignment.step_rules import (
@@ -32,7 +32,7 @@ from benchmarks.alignment.step_rules import (
     line_gains,
 )
 from benchmarks.alignment.studio import Sampling, Studio
-from lib_ebca.energy import conditional_energy, prior_energy, split_heads
+from lib_ebca.attention.energy import conditional_energy, prior_energy, split_heads
 
 BATCH = items(COLOURED, shapes_prompts(COLOURED), 3)
 
@@ -78,11 +78,11 @@ def lengths(step: Tensor) -> Tensor:
 
 
 def test_installed_leaves_the_product_as_it_was() -> None:
-    before = lib_ebca.layer._step
+    before = lib_ebca.attention.layer._step
     with pytest.raises(RuntimeError, match="inside"), installed([PerToken(0.1)]):
-        assert lib_ebca.layer._step is not before
+        assert lib_ebca.attention.layer._step is not before
         raise RuntimeError("inside")
-    assert lib_ebca.layer._step is before
+    assert lib_ebca.attention.layer._step is before
 
 
 def test_only_pixels_and_only_part_silence_the_other_layers(studio: Studio) -> None:

@@ -17,11 +17,12 @@ from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pi
 from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, SwapSettings, plan_of
 from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
 from benchmarks.editing.sheet import CELL, draw_sheet, shown
-from benchmarks.sightings import read
 from lib_ebca.hosts.inversion import edit_scheduler
+from lib_ebca.language.directives import write
 from tests import tiny_pipe
-from training.render import render
-from training.scenes import Scene, SceneBatch, SceneObject
+from world.shapes.render import render
+from world.shapes.scenes import Scene, SceneBatch, SceneObject
+from world.shapes.sightings import read
 
 COUNT = 24
 
@@ -88,9 +89,9 @@ def test_words() -> None:
     alone = SceneEdit("remove", Scene((disc,), "white"), None)
     assert alone.swapped == "a white background"
     plan = plan_of(edit, PlanSettings(words=OBJECT, add=1.0, take=0.5, start=0.3))
-    assert plan.to_text() == f"<edit:{edit.swapped}:1:from=0.3> <edit:a striped red circle:-0.5:from=0.3>"
+    assert write(plan) == f"<edit:{edit.swapped}:1:from=0.3> <edit:a striped red circle:-0.5:from=0.3>"
     plan = plan_of(edit, PlanSettings(words=SCENE, add=1.0, take=1.0))
-    assert plan.to_text() == f"<edit:{edit.swapped}:1> <edit:{edit.caption}:-1>"
+    assert write(plan) == f"<edit:{edit.swapped}:1> <edit:{edit.caption}:-1>"
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli import demo, infotext, locate
-from cli.pictures import open_picture
+from cli import demo
+from lib_ebca.studio import infotext, locate
+from lib_ebca.studio.pictures import open_picture
 from tests.cli.conftest import Ebca
-from tests.cli.test_infotext import WEBUI
+from tests.studio.test_infotext import WEBUI
 
 PROMPT = "a (cat:1.2) on a sofa BREAK castle <boost:sofa:2> <boost:castle:3>"
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli import infotext, task
+from lib_ebca.studio import infotext, task
 from tests.cli.conftest import SIZE, Ebca
 
 DOG = ("--caption", "a cat", "--edit", "dog:0.75:from=0.5", "--edit", "cat:-0.65:from=0.5")

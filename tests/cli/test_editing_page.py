@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib_ebca.presets import PRESETS
+from lib_ebca.language.presets import PRESETS
 from tests.cli.conftest import SIZE, Ebca
 from tests.cli.test_inpaint import nine_channels
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from cli import pictures
-from cli.interrupts import held_interrupts
+from lib_ebca.studio import pictures
+from lib_ebca.studio.interrupts import held_interrupts
 
 ROOM = 4096  # bytes that a file may have
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli import infotext
+from lib_ebca.studio import infotext
 from tests.cli.conftest import Ebca
 from tests.cli.test_edit import line_of, photograph, pixels
 

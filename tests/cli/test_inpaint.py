@@ -10,7 +10,7 @@ import torch
 from diffusers import StableDiffusionInpaintPipeline, UNet2DConditionModel
 from PIL import Image
 
-from cli import infotext
+from lib_ebca.studio import infotext
 from tests.cli.conftest import SIZE, Ebca, tiny_pipeline
 from tests.cli.test_edit import line_of, photograph, pixels
 

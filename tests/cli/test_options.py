@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.errors import UserError
 from cli.options import plan_from_options, with_bcu_value
 from lib_ebca import Boost, ContextUpdate, Edit, Plan
+from lib_ebca.studio.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from cli import infotext, samplers
-from cli.pictures import open_picture, png
+from lib_ebca.studio import infotext, samplers
+from lib_ebca.studio.pictures import open_picture, png
 from tests.cli.conftest import SIZE, Ebca
 
 PROMPT = "a cat on a sofa"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lib_ebca.energy import conditional_energy, likelihood_energy, prior_energy
+from lib_ebca.attention.energy import conditional_energy, likelihood_energy, prior_energy
 from tests.golden.case import Case
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lib_ebca.cascade import Cascade
-from lib_ebca.layer import Projections, attention
-from lib_ebca.moment import Member
-from lib_ebca.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.moment import Member
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from tests.golden.case import Case
 
 

@@ -15,9 +15,9 @@ from diffusers import (
 )
 from torch import Tensor
 
-from lib_ebca.cascade import Cascade
-from lib_ebca.picture import Picture, Rows, Timetable, Values
-from lib_ebca.plan import ContextUpdate, Edit, Plan
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
+from lib_ebca.language.plan import ContextUpdate, Edit, Plan
 from tests.golden.case import Case
 from tests.golden.layer_level import boosts_of, signed
 from tests.golden.unet_level import conducted, editorial_contexts, main_context, unet_of

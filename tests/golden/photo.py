@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows
 from lib_ebca.hosts.repaint import RePaintScheduler
-from lib_ebca.inversion import Course, Inversion, invert_published
-from lib_ebca.picture import Picture, Rows
-from lib_ebca.regularisation import Regularisation
-from lib_ebca.repaint import Stride
+from lib_ebca.photo.inversion import Course, Inversion, invert_published
+from lib_ebca.photo.regularisation import Regularisation
+from lib_ebca.photo.repaint import Stride
 from tests.golden import loop_level
 from tests.golden.case import Case
 from tests.golden.unet_level import conducted, main_context

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lib_ebca.schedule import table
+from lib_ebca.language.schedule import table
 
 
 def error(published: dict[str, Any]) -> float:

@@ -13,9 +13,9 @@ from diffusers import UNet2DConditionModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Rows, Timetable
 from lib_ebca.hosts.unet import installed
-from lib_ebca.picture import Rows, Timetable
 from tests.golden.case import Case
 from tests.golden.layer_level import pictures_of, rows_of, values_of
 

@@ -12,12 +12,13 @@ from torch import Tensor
 from lib_ebca import Plan
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers
+from lib_ebca.language.directives import parse
 from tests import tiny_pipe
 
-BCU = Plan.from_text("<bcu:0.05:0.1>")
-OTHER_GAMMAS = Plan.from_text("<bcu:0.07:0.3:schedule=linear:ratio=0.01>")
-EDITS = Plan.from_text("<edit:dog:0.5:attn=0.01> <edit:castle:-0.3> <boost:cat:2>")
-LATER = Plan.from_text("<bcu:0.05:0.1> <edit:dog:0.5:from=0.5>")
+BCU = parse("<bcu:0.05:0.1>").plan
+OTHER_GAMMAS = parse("<bcu:0.07:0.3:schedule=linear:ratio=0.01>").plan
+EDITS = parse("<edit:dog:0.5:attn=0.01> <edit:castle:-0.3> <boost:cat:2>").plan
+LATER = parse("<bcu:0.05:0.1> <edit:dog:0.5:from=0.5>").plan
 STEPS = 4
 
 

@@ -12,11 +12,12 @@ from torch import Tensor
 from lib_ebca import ContextUpdate, Edit, Plan
 from lib_ebca.hosts.diffusers import HostError, encoded, energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers
-from lib_ebca.words import WordError
+from lib_ebca.language.directives import parse
+from lib_ebca.language.words import WordError
 from tests import tiny_pipe
 
 BCU = Plan(update=ContextUpdate(0.05, 0.1))
-FULL = Plan.from_text("<bcu:0.05:0.1> <edit:dog:0.5:attn=0.01> <edit:castle:-0.3:from=0.5> <boost:cat:2>")
+FULL = parse("<bcu:0.05:0.1> <edit:dog:0.5:attn=0.01> <edit:castle:-0.3:from=0.5> <boost:cat:2>").plan
 STEPS = 4
 
 
@@ -104,13 +105,13 @@ def test_somebody_elses_forward_is_put_back(sd1: Any) -> None:
 def test_update_edits_and_boosts_act(pipe: Any) -> None:
     plain = sample(pipe, Plan())
     for text in ("<bcu:0.05:0.1>", "<edit:dog:0.5>", "<edit:dog:-0.3>", "<bcu:0.05:0.1><boost:cat:3>"):
-        assert not torch.allclose(plain, sample(pipe, Plan.from_text(text)), atol=1e-4), text
-    boosted = sample(pipe, Plan.from_text("<bcu:0.05:0.1><boost:cat:3>"))
+        assert not torch.allclose(plain, sample(pipe, parse(text).plan), atol=1e-4), text
+    boosted = sample(pipe, parse("<bcu:0.05:0.1><boost:cat:3>").plan)
     assert not torch.allclose(boosted, sample(pipe, BCU), atol=1e-5)
 
 
 def test_a_picture_does_not_depend_on_its_neighbours(pipe: Any) -> None:
-    plans = [FULL, Plan(), Plan.from_text("<edit:sofa:0.4:until=0.5>")]
+    plans = [FULL, Plan(), parse("<edit:sofa:0.4:until=0.5>").plan]
     prompts = ["a cat on a sofa", "a dog", "castle, sofa"]
     together = sample(pipe, plans, prompts, seeds=(0, 1, 2), negative_prompt=["", "dog", ""])
     for index in (0, 1, 2):
@@ -196,7 +197,7 @@ def test_plain_prompts_are_encoded_bit_for_bit(pipe: Any) -> None:
 
 def test_a_boost_of_a_word_that_is_not_there(pipe: Any) -> None:
     with pytest.raises(WordError, match="horse"):
-        sample(pipe, Plan.from_text("<bcu><boost:horse:2>"))
+        sample(pipe, parse("<bcu><boost:horse:2>").plan)
 
 
 def test_boosts_need_words(sd1: Any) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor
 from lib_ebca import Edit, Plan
 from lib_ebca.hosts.diffusers import HostError, encoded, energy_attention
 from lib_ebca.hosts.inversion import course_of, edit_scheduler, invert, latents_of, pictures_of
-from lib_ebca.inversion import FixedPoint
+from lib_ebca.photo.inversion import FixedPoint
 from tests import tiny_pipe
 
 STEPS = 8

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from lib_ebca import Plan
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts import ldm
 from lib_ebca.hosts import unet as diffusers_host
-from lib_ebca.picture import Picture, Rows, Timetable
+from lib_ebca.language.directives import parse
 from tests.hosts import tiny_ldm
 
 HEIGHT, WIDTH, TOKENS = 10, 6, 7
@@ -113,7 +114,7 @@ def test_a_network_of_another_kind_has_no_layers() -> None:
 @pytest.mark.parametrize("text", PLANS.values(), ids=PLANS)
 @pytest.mark.parametrize("mask", [False, True], ids=["", "mask"])
 def test_both_hosts_give_the_same(model: Any, twin: Any, text: str, mask: bool) -> None:
-    plan = Plan.from_text(text)
+    plan = parse(text).plan
     sample, context = inputs()
     there = run(diffusers_host, twin, cascade(plan, mask), CONDITIONAL_FIRST, sample, context)
     with attending("sdp"):
@@ -126,14 +127,14 @@ def test_both_hosts_give_the_same(model: Any, twin: Any, text: str, mask: bool) 
 def test_both_hosts_give_the_same_for_a_model_that_inpaints() -> None:
     model = tiny_ldm.unet(in_channels=9)
     sample, context = inputs(channels=9)
-    plan = Plan.from_text(PLANS["everything"])
+    plan = parse(PLANS["everything"]).plan
     twin = tiny_ldm.twin(model, in_channels=9)
     there = run(diffusers_host, twin, cascade(plan, True), CONDITIONAL_FIRST, sample, context)
     assert_same(run(ldm, model, cascade(plan, True), CONDITIONAL_FIRST, sample, context), there)
 
 
 def test_separate_calls_for_the_two_sides_give_the_same_as_one(model: Any) -> None:
-    plan = Plan.from_text(PLANS["everything"])
+    plan = parse(PLANS["everything"]).plan
     sample, context = inputs()
     together = run(ldm, model, cascade(plan, True), CONDITIONAL_FIRST, sample, context)
     score = cascade(plan, True)
@@ -143,7 +144,7 @@ def test_separate_calls_for_the_two_sides_give_the_same_as_one(model: Any) -> No
 
 
 def test_rows_of_other_lengths_come_in_calls_of_their_own(model: Any) -> None:
-    plan = Plan.from_text(PLANS["everything"])
+    plan = parse(PLANS["everything"]).plan
     sample, context = inputs()
     longer = torch.cat([context[2:], context[2:].flip(1)], dim=1)
     score = cascade(plan)
@@ -155,7 +156,7 @@ def test_rows_of_other_lengths_come_in_calls_of_their_own(model: Any) -> None:
 
 @pytest.mark.parametrize("name", tiny_ldm.OPTIMISATIONS)
 def test_every_optimisation_is_repeated_and_left_as_it_was(model: Any, name: str) -> None:
-    plan = Plan.from_text(PLANS["everything"])
+    plan = parse(PLANS["everything"]).plan
     sample, context = inputs()
     with attending("sdp"):
         wanted = run(ldm, model, cascade(plan, True), CONDITIONAL_FIRST, sample, context)
@@ -168,7 +169,7 @@ def test_every_optimisation_is_repeated_and_left_as_it_was(model: Any, name: str
 
 @pytest.mark.parametrize("name", tiny_ldm.OPTIMISATIONS)
 def test_wrapped_layers_give_the_same_as_fused_ones(model: Any, name: str) -> None:
-    plan = Plan.from_text(PLANS["everything"])
+    plan = parse(PLANS["everything"]).plan
     sample, context = inputs()
     fused = run(ldm, model, cascade(plan, True), CONDITIONAL_FIRST, sample, context)
 
@@ -187,7 +188,7 @@ def test_wrapped_layers_give_the_same_as_fused_ones(model: Any, name: str) -> No
 def test_an_optimisation_switched_during_the_pass_is_used_from_then_on(model: Any) -> None:
     calls: list[str] = []
     sample, context = inputs()
-    score = cascade(Plan.from_text("<bcu:0.05:0.1:from=0.9>"))
+    score = cascade(parse("<bcu:0.05:0.1:from=0.9>").plan)
     kind = tiny_ldm.attention_class()
     before = kind.forward
 
@@ -217,7 +218,7 @@ def test_somebody_elses_forward_is_called_and_put_back(model: Any) -> None:
     module.forward = theirs
     sample, context = inputs()
     try:
-        run(ldm, model, cascade(Plan.from_text(PLANS["everything"])), CONDITIONAL_FIRST, sample, context)
+        run(ldm, model, cascade(parse(PLANS["everything"]).plan), CONDITIONAL_FIRST, sample, context)
         assert vars(module)["forward"] is theirs
         # Once for the main context and once for each edit; the unconditional rows go along with the first one.
         assert len(calls) == 3
@@ -233,7 +234,7 @@ def test_nothing_stays_after_an_error(model: Any, error: type[BaseException]) ->
     handle = model.output_blocks[1].register_forward_pre_hook(fail)
     sample, context = inputs()
     with pytest.raises(error):
-        run(ldm, model, cascade(Plan.from_text(PLANS["bcu"])), CONDITIONAL_FIRST, sample, context)
+        run(ldm, model, cascade(parse(PLANS["bcu"]).plan), CONDITIONAL_FIRST, sample, context)
     handle.remove()
     assert all("forward" not in vars(module) for module in model.modules())
 
@@ -248,7 +249,7 @@ def test_without_a_cascade_the_pictures_are_bit_identical(model: Any) -> None:
 def test_a_plan_that_does_nothing_now_is_bit_identical(model: Any) -> None:
     sample, context = inputs()
     plain = model(sample, torch.full((4,), 20), context)
-    score = cascade(Plan.from_text("<bcu:0.05:0.1:from=0.9> <edit:x:0.5:from=0.9>"))
+    score = cascade(parse("<bcu:0.05:0.1:from=0.9> <edit:x:0.5:from=0.9>").plan)
     output, _ = run(ldm, model, score, CONDITIONAL_FIRST, sample, context)
     assert torch.equal(output, plain)
 
@@ -256,7 +257,7 @@ def test_a_plan_that_does_nothing_now_is_bit_identical(model: Any) -> None:
 def test_rows_that_were_not_announced_pass_through_and_are_told(model: Any) -> None:
     sample, context = inputs()
     told: list[str] = []
-    score = cascade(Plan.from_text(PLANS["bcu"]))
+    score = cascade(parse(PLANS["bcu"]).plan)
     score.begin(Rows((0,), (True,)), (HEIGHT, WIDTH), number=0)
     plain = model(sample, torch.full((4,), 20), context)
     with ldm.installed(model, lambda: score, told.append):
@@ -266,7 +267,7 @@ def test_rows_that_were_not_announced_pass_through_and_are_told(model: Any) -> N
 
 def test_a_lora_that_is_added_on_the_fly_is_part_of_the_step(model: Any) -> None:
     """The host patches Linear.forward: what the layer computes is not what its weight shows."""
-    plan = Plan.from_text(PLANS["bcu"])
+    plan = parse(PLANS["bcu"]).plan
     sample, context = inputs()
     generator = torch.Generator().manual_seed(5)
     added = {
@@ -307,7 +308,7 @@ def test_a_context_that_the_host_alters_goes_through_the_hosts_own_forward(model
     _, context = inputs()
     kind.forward = with_hypernetwork
     try:
-        edit = cascade(Plan.from_text("<edit:x:0.5>"))
+        edit = cascade(parse("<edit:x:0.5>").plan)
         edit.begin(CONDITIONAL_FIRST, (HEIGHT, WIDTH), number=0)
         layer = layers_of(model)[0][1]
         states = torch.randn(4, HEIGHT * WIDTH, 32, generator=torch.Generator().manual_seed(3))

@@ -11,10 +11,11 @@ from torch import nn
 
 from benchmarks.counting import Count, count
 from lib_ebca import Plan
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts import ldm
 from lib_ebca.hosts import unet as diffusers_host
-from lib_ebca.picture import Picture, Rows, Timetable
+from lib_ebca.language.directives import parse
 from tests.hosts import tiny_ldm
 
 HEIGHT, WIDTH, TOKENS, STEPS = 10, 6, 7, 8
@@ -67,7 +68,7 @@ def evaluated(host: Any, unet: nn.Module, plan: Plan | None) -> Count:
 @pytest.mark.parametrize("text", PLANS)
 def test_a_plan_adds_what_it_adds_in_diffusers(models: tuple[Any, Any], text: str) -> None:
     model, twin = models
-    plan = Plan.from_text(text)
+    plan = parse(text).plan
     added = evaluated(ldm, model, plan) - evaluated(ldm, model, None)
     in_diffusers = evaluated(diffusers_host, twin, plan) - evaluated(diffusers_host, twin, None)
     # diffusers' own layers divide their output by one, which the fused form leaves out: a kernel saved in each.
@@ -75,5 +76,5 @@ def test_a_plan_adds_what_it_adds_in_diffusers(models: tuple[Any, Any], text: st
 
 
 def test_a_plan_whose_time_has_not_come_adds_nothing(models: tuple[Any, Any]) -> None:
-    idle = Plan.from_text("<edit:x:0.7:from=0.9>")
+    idle = parse("<edit:x:0.7:from=0.9>").plan
     assert evaluated(ldm, models[0], idle) == evaluated(ldm, models[0], None)

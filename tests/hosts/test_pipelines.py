@@ -18,10 +18,11 @@ from torch import Tensor
 
 from lib_ebca import ContextUpdate, Plan
 from lib_ebca.hosts.diffusers import energy_attention, executed_steps
+from lib_ebca.language.directives import parse
 from tests import tiny_pipe
 
 BCU = Plan(update=ContextUpdate(0.05, 0.1))
-FULL = Plan.from_text("<bcu:0.05:0.1> <edit:dog:0.5:attn=0.01> <edit:castle:-0.3:from=0.5> <boost:cat:2>")
+FULL = parse("<bcu:0.05:0.1> <edit:dog:0.5:attn=0.01> <edit:castle:-0.3:from=0.5> <boost:cat:2>").plan
 STEPS = 4
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from lib_ebca import Plan
 from lib_ebca.hosts import ldm
+from lib_ebca.language.directives import parse
 from tests.hosts import tiny_ldm, tiny_sgm
 from tests.hosts.test_ldm import CONDITIONAL_FIRST, PLANS, assert_same, attending, cascade, inputs, run
 
@@ -27,7 +27,7 @@ def test_the_layers_are_found(model: Any) -> None:
 
 @pytest.mark.parametrize("text", PLANS.values(), ids=PLANS)
 def test_sgm_gives_what_ldm_gives(model: Any, text: str) -> None:
-    plan = Plan.from_text(text)
+    plan = parse(text).plan
     sample, context = inputs()
     with attending("sdp"):
         there = run(ldm, tiny_ldm.unet(), cascade(plan, mask=True), CONDITIONAL_FIRST, sample, context)
@@ -49,7 +49,7 @@ def test_the_layer_stands_in_for_sgms_own_forward(model: Any, monkeypatch: pytes
     counted.__module__ = found.__module__
     monkeypatch.setattr(tiny_sgm.CrossAttention, "forward", counted)
     sample, context = inputs()
-    run(ldm, model, cascade(Plan.from_text(PLANS["bcu"])), CONDITIONAL_FIRST, sample, context)
+    run(ldm, model, cascade(parse(PLANS["bcu"]).plan), CONDITIONAL_FIRST, sample, context)
     assert len(calls) == 7
     assert all(each is None for each in calls)
 
@@ -63,7 +63,7 @@ def test_tokens_before_the_pixels_go_through_sgms_own_forward(model: Any) -> Non
     before = torch.randn(4, 2, 32, generator=generator)
     _, context = inputs()
     plain = attending(x, context=context, additional_tokens=before)
-    score = cascade(Plan.from_text("<edit:x:0.5>"))
+    score = cascade(parse("<edit:x:0.5>").plan)
     score.begin(CONDITIONAL_FIRST, (10, 6), number=0)
     told: list[str] = []
     with torch.no_grad(), ldm.installed(model, lambda: score, told.append):

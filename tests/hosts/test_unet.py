@@ -11,10 +11,10 @@ from diffusers.models.attention_processor import Attention, AttnProcessor
 from peft import LoraConfig
 from torch import Tensor, nn
 
-from lib_ebca.cascade import Cascade
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.unet import cross_attention_layers, installed
-from lib_ebca.picture import Picture, Rows, Timetable, Values
 from tests.tiny_attention import noise
 from tests.tiny_pipe import unet as tiny_unet
 

@@ -6,7 +6,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.captions import WORDS, write_captions
 from training.grounding import (
     BEHIND,
     FIRST_OBJECT,
@@ -18,8 +17,9 @@ from training.grounding import (
     watch,
 )
 from training.networks import TINY, make_unet
-from training.scenes import COLOURS, PATTERNS, SHAPES, STYLES, TONES, sample_scenes
 from training.tokenizer import CaptionTokens, build_tokenizer
+from world.shapes.captions import WORDS, write_captions
+from world.shapes.scenes import COLOURS, PATTERNS, SHAPES, STYLES, TONES, sample_scenes
 
 
 def seeded(seed: int = 0) -> torch.Generator:

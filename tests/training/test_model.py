@@ -25,10 +25,10 @@ from training.networks import (
     make_unet,
     make_vae,
 )
-from training.scenes import sample_scenes
 from training.stages import Recipe, compare_snapshots, export, get_denoiser, get_tokenizer, get_vae, open_workshop
 from training.tokenizer import build_tokenizer
 from training.vae import fit_analytic_latent
+from world.shapes.scenes import sample_scenes
 
 CPU = torch.device("cpu")
 
@@ -79,7 +79,7 @@ def test_recipe_survives_its_file() -> None:
 
 
 def test_analytic_latents_are_white() -> None:
-    from training.render import render
+    from world.shapes.render import render
 
     pictures = 2 * render(sample_scenes(400, torch.Generator().manual_seed(5))) - 1
     latents = fit_analytic_latent(0, CPU)(pictures).movedim(1, -1).reshape(-1, 4)

@@ -8,8 +8,8 @@ from training.denoiser import make_denoiser
 from training.grounding import regions
 from training.networks import TINY, make_vae
 from training.pointing import by_side, pointing
-from training.scenes import sample_scenes
 from training.tokenizer import build_tokenizer
+from world.shapes.scenes import sample_scenes
 
 
 def test_an_untrained_model_points_about_as_often_as_chance_and_keeps_its_attention() -> None:

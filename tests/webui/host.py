@@ -136,7 +136,7 @@ class TextEncoder(nn.Module):
         self._table = torch.randn(len(self.tokenizer), tiny_ldm.CONTEXT, generator=generator)
 
     def tokenize_line(self, line: str) -> tuple[list[Chunk], int]:
-        from lib_ebca import words
+        from lib_ebca.language import words
 
         read = words.tokenise(self.tokenizer, line)
         chunks = [Chunk([t.id for t in chunk], [t.weight for t in chunk]) for chunk in read.chunks]

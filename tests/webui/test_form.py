@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_ebca.checks import PlanError
-from lib_ebca.plan import Boost, ContextUpdate, Edit, Plan
+from lib_ebca.language.checks import PlanError
+from lib_ebca.language.plan import Boost, ContextUpdate, Edit, Plan
 from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form, read_boosts, write_boosts
 from lib_ebca.webui.presets import PRESETS, applied
 from tests.webui.host import ROOT, started

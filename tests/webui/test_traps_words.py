@@ -29,7 +29,7 @@ def test_23_boosts_at_the_ends_of_chunks_with_break_emphasis_and_inversions(host
 
 
 def boost(word: str, factor: float) -> Any:
-    from lib_ebca.plan import Boost
+    from lib_ebca.language.plan import Boost
 
     return Boost(word, factor)
 

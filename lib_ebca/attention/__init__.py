@@ -1,0 +1,1 @@
+"""What happens inside a cross-attention layer: energies, one step of the context, averaged outputs, records."""

@@ -1,0 +1,244 @@
+"""One pass of sampling seen from the context: who reads what, how strongly, and how it travels from layer to layer.
+
+A :class:`Cascade` lives for one sampling pass. At each evaluation of the UNet it starts afresh from the prompt
+embedding; the layers, in the order in which the UNet runs them, read the contexts it holds and leave them changed for
+the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib_ebca.attention.adjoint import Adjoint
+from lib_ebca.attention.moment import Group, Member, Moment, moment
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.record import Recorder
+
+
+class UnknownRowsError(ValueError):
+    """The batch that arrived does not fit the pictures that were announced."""
+
+
+class UnknownSizeError(ValueError):
+    """A layer's pixels are not those of a halved latent, so that a mask cannot be laid over them."""
+
+
+KeysValues = dict[int, tuple[Tensor, Tensor]]
+"""By layer: the keys of contexts that are the same at every evaluation, and their values times their rows' shares."""
+
+
+@dataclass
+class Stream:
+    """Editorial contexts on their way through the layers of one evaluation.
+
+    Attributes:
+        context: (R, T, D), in float32 at least.
+        group: whose they are.
+        kept: what earlier evaluations made of them; None if they move.
+    """
+
+    context: Tensor
+    group: Group
+    kept: KeysValues | None
+
+
+@dataclass
+class Evaluation:
+    """One run through the UNet: the contexts as the next layer will find them.
+
+    Attributes:
+        moment: the numbers of now.
+        main: (B, T, D), in float32 at least.
+        streams: the editorial contexts that act now.
+        size: height and width of the latent.
+        kept: what earlier evaluations made of the main context; None if it moves.
+        layer: number of the layer entered last.
+    """
+
+    moment: Moment
+    main: Tensor
+    streams: list[Stream]
+    size: tuple[int, int]
+    kept: KeysValues | None
+    layer: int = -1
+
+    @property
+    def acts(self) -> bool:
+        """Whether any layer's output can differ from the stock model's."""
+        return self.moment.update is not None or bool(self.streams)
+
+
+class Cascade:
+    """The contexts of one sampling pass.
+
+    Args:
+        pictures: one for each picture of the batch, in the batch's order.
+        timetables: the numbers of each picture over the pass.
+        layers: how many cross-attention layers the UNet runs; the last one's update is left out, since no layer reads
+            it. None takes every update.
+        drift: keep what the editorial contexts gained in one evaluation for the next, as the published code does.
+        recorder: keeps energies and attention maps.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Picture],
+        timetables: Sequence[Timetable],
+        *,
+        layers: int | None = None,
+        drift: bool = False,
+        recorder: Recorder | None = None,
+    ) -> None:
+        if len(pictures) != len(timetables):
+            raise ValueError(f"{len(pictures)} pictures have {len(timetables)} timetables; give each its own")
+        self.pictures = tuple(pictures)
+        self.timetables = tuple(timetables)
+        self.layers = layers
+        self.drift = drift
+        self.recorder = recorder
+        self.evaluation: Evaluation | None = None
+        self.number = -1
+        self.adjoints: dict[int, Adjoint] = {}
+        self._rows = Rows((), ())
+        self._size = (0, 0)
+        self._given: Tensor | None = None
+        self._strengths: tuple[tuple[float, ...], ...] = ()
+        self._kept: dict[tuple[Member, ...], KeysValues] = {}
+        self._kept_main: KeysValues = {}
+        self._moments: dict[tuple[tuple[Values, ...], Rows, int], Moment] = {}
+        self._masks: dict[tuple[object, ...], Tensor] = {}
+        self._drifted: dict[Member, Tensor] = {}
+
+    def begin(self, rows: Rows, size: tuple[int, int], number: int | None = None, given: Tensor | None = None) -> None:
+        """Announce an evaluation of the UNet; the contexts start afresh when its first layer is reached.
+
+        Args:
+            rows: which picture and which side of guidance each row of the batch is.
+            size: height and width of the latent.
+            number: number of the evaluation within the pass, from 0; counted on if not given.
+            given: (B, T, D), the context that the layers will be handed, where the UNet is compiled: everything is laid
+                out at once, so that nothing is left to be decided inside the graph.
+
+        Raises:
+            UnknownRowsError: ``given`` has another number of rows.
+        """
+        self.number = self.number + 1 if number is None else number
+        self._rows, self._size = rows, size
+        self._finish()
+        if given is not None:
+            self.evaluation = self._start(given, again=True)
+
+    def enter(self, layer: int, given: Tensor) -> Evaluation:
+        """The contexts as layer number ``layer`` finds them.
+
+        A layer that comes round again without a new :meth:`begin` is the sign of a host that runs the UNet twice.
+
+        Args:
+            layer: place of the layer in the order of execution, from 0.
+            given: (B, T, D), the context that the host hands to the layer; read at the first layer only.
+
+        Raises:
+            UnknownRowsError: ``given`` has another number of rows than was announced.
+        """
+        if self.evaluation is None or layer <= self.evaluation.layer:
+            self._finish()
+            self.evaluation = self._start(given)
+        self.evaluation.layer = layer
+        return self.evaluation
+
+    def is_last(self, layer: int) -> bool:
+        """Whether no layer of this evaluation comes after this one."""
+        return layer + 1 == self.layers
+
+    def pixel_weight(self, pixels: int) -> Tensor | None:
+        """The masks of the rows' pictures at a layer of that many pixels: (B, N), or None if no picture has one.
+
+        Bilinear with corners aligned, as published; a picture without a mask pulls everywhere.
+
+        Raises:
+            UnknownSizeError: the layer does not come from halving the latent.
+        """
+        assert self.evaluation is not None
+        if all(picture.mask is None for picture in self.pictures):
+            return None
+        main, rows = self.evaluation.main, self.evaluation.moment.rows
+        key = (pixels, self.evaluation.size, rows)
+        if key not in self._masks:
+            size = layer_size(pixels, *self.evaluation.size)
+            resized = []
+            for picture in self.pictures:
+                mask = torch.ones(1, 1) if picture.mask is None else picture.mask
+                mask = mask.to(main.device, main.dtype)[None, None]
+                resized.append(F.interpolate(mask, size, mode="bilinear", align_corners=True).reshape(-1))
+            self._masks[key] = torch.stack([resized[picture] for picture in rows.picture])
+        return self._masks[key]
+
+    def _start(self, given: Tensor, again: bool = False) -> Evaluation:
+        if given.shape[0] != len(self._rows.picture):
+            raise UnknownRowsError(f"{given.shape[0]} rows arrived where {len(self._rows.picture)} were announced")
+        values = tuple(timetable.at(self.number) for timetable in self.timetables)
+        key = (values, self._rows, given.shape[1])
+        if key not in self._moments:
+            self._moments[key] = moment(self.pictures, values, self._rows, given, self.drift)
+        now = self._moments[key]
+        kept_main = self._keep(given, tuple(each.strengths for each in values), again)
+        main = given if given.dtype == torch.float64 else given.float()
+        streams = [Stream(self._contexts(group, main), group, self._kept_of(group)) for group in now.groups]
+        return Evaluation(now, main, streams, self._size, None if now.update is not None else kept_main)
+
+    def _keep(self, given: Tensor, strengths: tuple[tuple[float, ...], ...], again: bool) -> KeysValues | None:
+        """Forget what is outdated, and say where the main context's keys and values are kept.
+
+        A host that hands over another tensor each time would never read them again: they are kept from the second
+        evaluation with the same one on, unless ``again`` says that it will be.
+        """
+        if strengths != self._strengths:
+            # The values hold the shares.
+            self._kept, self._kept_main, self._strengths = {}, {}, strengths
+        if given is self._given:
+            return self._kept_main
+        # The edits are the cascade's own; the unconditional embedding and the prompt are the host's.
+        self._kept = {
+            members: kept for members, kept in self._kept.items() if all(member.edit is not None for member in members)
+        }
+        self._kept_main, self._given = {}, given
+        return self._kept_main if again else None
+
+    def _kept_of(self, group: Group) -> KeysValues | None:
+        return None if group.update is not None or self.drift else self._kept.setdefault(group.members, {})
+
+    def _contexts(self, group: Group, main: Tensor) -> Tensor:
+        return torch.stack([self._context(member, main) for member in group.members])
+
+    def _context(self, member: Member, main: Tensor) -> Tensor:
+        if member in self._drifted:
+            return self._drifted[member]
+        if member.edit is None:
+            return main[member.row]
+        return self.pictures[member.picture].edits[member.edit].to(main.device, main.dtype)
+
+    def _finish(self) -> None:
+        """Close the evaluation; under drift the editorial contexts are kept as the last layer left them."""
+        if self.evaluation is not None and self.drift:
+            for stream in self.evaluation.streams:
+                self._drifted.update(zip(stream.group.members, stream.context, strict=True))
+        self.evaluation = None
+
+
+def layer_size(pixels: int, height: int, width: int) -> tuple[int, int]:
+    """Height and width of a layer with that many pixels in a UNet that halves the latent, rounding up.
+
+    Raises:
+        UnknownSizeError: no number of halvings gives that many pixels.
+    """
+    latent = f"{height} x {width}"
+    for _ in range(16):
+        if height * width == pixels:
+            return height, width
+        height, width = (height + 1) // 2, (width + 1) // 2
+    raise UnknownSizeError(f"a layer of {pixels} pixels does not come from halving a latent of {latent}")

@@ -1,0 +1,268 @@
+"""One cross-attention layer under a cascade: fused where it is the host's own, wrapped where somebody else owns it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lib_ebca.attention.adjoint import Adjoint, adjoint
+from lib_ebca.attention.cascade import Cascade, Evaluation, KeysValues, Stream, UnknownSizeError, layer_size
+from lib_ebca.attention.energy import key_step, merge_heads, picture_pull, prior_weights, split_heads
+from lib_ebca.attention.moment import Group, Update, Where
+
+
+@dataclass(frozen=True)
+class Projections:
+    """What a host's cross-attention layer is made of.
+
+    Attributes:
+        index: the layer's place in the order of execution.
+        name: its name in the host.
+        to_q: (B, N, C_in) to (B, N, C).
+        to_k: (B, T, D) to (B, T, C).
+        to_v: (B, T, D) to (B, T, C).
+        to_out: (B, N, C) to the layer's output, W_o and what follows it.
+        heads: number of heads.
+        scale: beta; None is 1 / sqrt(d).
+    """
+
+    index: int
+    name: str
+    to_q: nn.Module
+    to_k: nn.Module
+    to_v: nn.Module
+    to_out: Callable[[Tensor], Tensor]
+    heads: int
+    scale: float | None = None
+
+
+def attention(
+    layer: Projections,
+    cascade: Cascade,
+    hidden_states: Tensor,
+    given: Tensor,
+    attend: Callable[[Tensor], Tensor],
+    own: bool,
+) -> Tensor:
+    """A host's cross-attention layer under a cascade.
+
+    Args:
+        layer: the host's projections.
+        cascade: the contexts; they are left as the next layer shall find them.
+        hidden_states: (B, N, C_in), what the queries are made of.
+        given: (B, T, D), what the host would have the layer read.
+        attend: the layer as it was found: context (B, T', D) to output (B, N, C_out).
+        own: whether ``attend`` is the host's plain attention, so that the fused form computes the same.
+
+    Returns:
+        (B, N, C_out). While the plan does nothing this is ``attend(given)``, bit for bit.
+
+    Raises:
+        UnknownRowsError: the batch is not the one that was announced.
+        UnknownSizeError: there is a mask, and the layer's pixels are not those of a halved latent.
+        NotLinearError: the context cannot be updated through ``to_k``.
+    """
+    evaluation = cascade.enter(layer.index, given)
+    if not evaluation.acts:
+        output = attend(given)
+        if cascade.recorder is not None:
+            query, key = layer.to_q(hidden_states), layer.to_k(given)
+            _record(layer, cascade, evaluation, split_heads(query, layer.heads), split_heads(key, layer.heads))
+        return output
+    if own:
+        return _fused(layer, cascade, evaluation, hidden_states, given)
+    return _wrapped(layer, cascade, evaluation, hidden_states, given, attend)
+
+
+def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> None:
+    """Make what the layers keep before they run, so that a compiled graph finds it from its first evaluation on.
+
+    Args:
+        layers: all of the host's that are the host's own.
+        cascade: begun with ``given``.
+        given: (B, T, D).
+
+    Raises:
+        NotLinearError: a context cannot be updated through a layer's ``to_k``.
+    """
+    evaluation = cascade.evaluation
+    assert evaluation is not None
+    if not evaluation.acts:
+        return
+    for layer in layers:
+        if _moves(layer, cascade, evaluation):
+            _adjoint(layer, cascade, given)
+        if evaluation.kept is not None:
+            _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+        for stream in evaluation.streams:
+            if stream.kept is not None:
+                _keys_values(layer, stream.context, given, stream.group.weights, stream.kept)
+
+
+def _fused(
+    layer: Projections, cascade: Cascade, evaluation: Evaluation, hidden_states: Tensor, given: Tensor
+) -> Tensor:
+    """The queries are made once for the output, every edit and the update."""
+    queries = layer.to_q(hidden_states)
+    query = split_heads(queries, layer.heads)
+    keys, values = _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+    output = _attended(layer, query, keys, values)
+    for stream in evaluation.streams:
+        output = _averaged(layer, cascade, stream, queries, given, output)
+    _record(layer, cascade, evaluation, query, split_heads(keys, layer.heads))
+    _update_main(layer, cascade, evaluation, query, keys, given)
+    return layer.to_out(output.to(query.dtype))
+
+
+def _keys_values(
+    layer: Projections, context: Tensor, given: Tensor, weight: Tensor | None, kept: KeysValues | None
+) -> tuple[Tensor, Tensor]:
+    """Keys of a context, and values times the rows' shares of the output: fewer numbers than the output has."""
+    if kept is not None and layer.index in kept:
+        return kept[layer.index]
+    context = context.to(given.dtype)
+    keys, values = layer.to_k(context), layer.to_v(context)
+    if weight is not None:
+        values = values * weight.to(values.dtype)
+    # A graph of gradients serves one evaluation.
+    if kept is not None and not keys.requires_grad and not values.requires_grad:
+        kept[layer.index] = keys, values
+    return keys, values
+
+
+def _attended(layer: Projections, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    key, value = split_heads(keys, layer.heads), split_heads(values, layer.heads)
+    return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=layer.scale))
+
+
+def _averaged(
+    layer: Projections, cascade: Cascade, stream: Stream, queries: Tensor, given: Tensor, output: Tensor
+) -> Tensor:
+    """CACAO's average (Eq. 12) with the terms of a stream added, and BCU on its contexts if they ask for it."""
+    group = stream.group
+    query = split_heads(queries[group.rows], layer.heads)
+    keys, values = _keys_values(layer, stream.context, given, group.weights, stream.kept)
+    terms = _attended(layer, query, keys, values)
+    for slot in group.slots:
+        output = _added(output, slot.rows, terms[slot.members])
+    if group.update is not None and _moves_edit(layer, cascade, group):
+        stream.context = stream.context + _step(layer, cascade, query, keys, group.update, given)
+    return output
+
+
+def _added(output: Tensor, rows: Where, terms: Tensor) -> Tensor:
+    """``output`` with ``terms`` added to some of its rows, in place unless gradients still need it."""
+    if output.requires_grad or terms.requires_grad:
+        output = output.clone()
+    if isinstance(rows, slice):
+        output[rows].add_(terms)
+        return output
+    return output.index_add_(0, rows, terms)
+
+
+def _wrapped(
+    layer: Projections,
+    cascade: Cascade,
+    evaluation: Evaluation,
+    hidden_states: Tensor,
+    given: Tensor,
+    attend: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """Somebody else's attention is called for the main context and for each edit, and averaged."""
+    output = attend(evaluation.main.to(given.dtype))
+    now = evaluation.moment
+    if now.weight is not None:
+        output = output * now.weight.to(output.dtype)
+    for stream in evaluation.streams:
+        for slot in stream.group.slots:
+            context = given.new_zeros(given.shape[0], *stream.context.shape[1:])
+            context[slot.rows] = stream.context[slot.members].to(given.dtype)
+            share = stream.group.weights[slot.members].to(output.dtype)
+            output = _added(output, slot.rows, attend(context)[slot.rows] * share)
+    if _moves(layer, cascade, evaluation) or cascade.recorder is not None:
+        queries = layer.to_q(hidden_states)
+        query = split_heads(queries, layer.heads)
+        keys = layer.to_k(evaluation.main.to(given.dtype))
+        _record(layer, cascade, evaluation, query, split_heads(keys, layer.heads))
+        for stream in evaluation.streams:
+            if stream.group.update is not None and _moves_edit(layer, cascade, stream.group):
+                read = split_heads(queries[stream.group.rows], layer.heads)
+                edit_keys = layer.to_k(stream.context.to(given.dtype))
+                stream.context = stream.context + _step(layer, cascade, read, edit_keys, stream.group.update, given)
+        _update_main(layer, cascade, evaluation, query, keys, given)
+    return output
+
+
+def _moves(layer: Projections, cascade: Cascade, evaluation: Evaluation) -> bool:
+    """Whether any context is other after this layer than before it."""
+    edits = any(_moves_edit(layer, cascade, stream.group) for stream in evaluation.streams)
+    return edits or (evaluation.moment.update is not None and not cascade.is_last(layer.index))
+
+
+def _moves_edit(layer: Projections, cascade: Cascade, group: Group) -> bool:
+    """Whether this layer updates editorial contexts: after the last one only drift asks for them."""
+    return group.update is not None and (cascade.drift or not cascade.is_last(layer.index))
+
+
+def _update_main(
+    layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, keys: Tensor, given: Tensor
+) -> None:
+    update = evaluation.moment.update
+    if update is not None and not cascade.is_last(layer.index):
+        mask = cascade.pixel_weight(query.shape[2])
+        evaluation.main = evaluation.main + _step(layer, cascade, query, keys, update, given, mask)
+
+
+def _step(
+    layer: Projections,
+    cascade: Cascade,
+    query: Tensor,
+    keys: Tensor,
+    update: Update,
+    like: Tensor,
+    pixel_weight: Tensor | None = None,
+) -> Tensor:
+    """BCU's step of the context, (R, T, D): the step of the keys, taken back through the matrix that made them.
+
+    It comes in the keys' type; the context, which it is added to, is in float32 at least.
+    """
+    pull = weights = None
+    if update.attn is not None:
+        pull = picture_pull(query, split_heads(keys, layer.heads), layer.scale, pixel_weight)
+    if update.norm is not None:
+        weights = prior_weights(keys, update.prior_scale)
+    step = key_step(pull, keys, update.attn, update.norm, weights)
+    return _adjoint(layer, cascade, like)(step.to(keys.dtype))
+
+
+def _adjoint(layer: Projections, cascade: Cascade, like: Tensor) -> Adjoint:
+    if layer.index not in cascade.adjoints:
+        cascade.adjoints[layer.index] = adjoint(layer.to_k, like)
+    return cascade.adjoints[layer.index]
+
+
+def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, key: Tensor) -> None:
+    if cascade.recorder is None:
+        return
+    rows = conditional_rows(evaluation.moment.rows.picture, evaluation.moment.rows.conditional)
+    if not rows:
+        # A host may send the unconditional rows in a call of their own.
+        return
+    scale = query.shape[-1] ** -0.5 if layer.scale is None else layer.scale
+    try:
+        size = layer_size(query.shape[2], *evaluation.size)
+    except UnknownSizeError:
+        size = None
+    cascade.recorder.see(cascade.number, layer.index, layer.name, query, key, scale, size, rows)
+
+
+def conditional_rows(picture: Sequence[int], conditional: Sequence[bool]) -> list[int]:
+    """The first conditional row of each picture, in the pictures' order."""
+    rows: dict[int, int] = {}
+    for row, (owner, wanted) in enumerate(zip(picture, conditional, strict=True)):
+        if wanted:
+            rows.setdefault(owner, row)
+    return [rows[owner] for owner in sorted(rows)]

@@ -1,0 +1,92 @@
+"""What one picture of a batch brings along: its contexts, its clock, and which rows of the batch are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from lib_ebca.language.plan import Plan
+from lib_ebca.language.schedule import edit_table, update_table
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The tensors of one picture's plan.
+
+    Attributes:
+        edits: the editorial prompts' contexts, (T_s, D) each.
+        boosts: a factor for each row of the picture's main context, (T,), or None.
+        mask: (H, W) in [0, 1] at any resolution; where it is 1 the picture pulls at its words. None: everywhere.
+    """
+
+    edits: tuple[Tensor, ...] = ()
+    boosts: tuple[float, ...] | None = None
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Values:
+    """A plan's numbers at one evaluation of the UNet."""
+
+    attn: float = 0.0
+    norm: float = 0.0
+    prior: str = "published"
+    strengths: tuple[float, ...] = ()
+    edit_attn: tuple[float, ...] = ()
+    edit_norm: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Timetable:
+    """A plan's numbers over a pass; evaluations beyond the last entry repeat it."""
+
+    values: tuple[Values, ...]
+
+    @classmethod
+    def of(cls, plan: Plan, steps: int) -> Timetable:
+        """The numbers of ``plan`` over ``steps`` steps: steps + 1 entries, since PNDM evaluates once more."""
+        count = steps + 1
+        attn = norm = (0.0,) * count
+        prior = "published"
+        if plan.update is not None:
+            attn, norm = update_table(plan.update, "attn", steps), update_table(plan.update, "norm", steps)
+            prior = plan.update.prior
+        strengths = [edit_table(edit, "strength", steps) for edit in plan.edits]
+        edit_attn = [edit_table(edit, "attn", steps) for edit in plan.edits]
+        edit_norm = [edit_table(edit, "norm", steps) for edit in plan.edits]
+        return cls(
+            tuple(
+                Values(
+                    attn[i],
+                    norm[i],
+                    prior,
+                    tuple(table[i] for table in strengths),
+                    tuple(table[i] for table in edit_attn),
+                    tuple(table[i] for table in edit_norm),
+                )
+                for i in range(count)
+            )
+        )
+
+    def at(self, evaluation: int) -> Values:
+        """The numbers at evaluation ``evaluation``, counted from 0."""
+        return self.values[min(evaluation, len(self.values) - 1)]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The batch of one evaluation: each row's picture, and whether it is on the conditional side of guidance."""
+
+    picture: tuple[int, ...]
+    conditional: tuple[bool, ...]
+
+    @classmethod
+    def guided(cls, pictures: int) -> Rows:
+        """Unconditional rows first, then conditional ones: what diffusers does under classifier-free guidance."""
+        return cls(tuple(range(pictures)) * 2, (False,) * pictures + (True,) * pictures)
+
+    @classmethod
+    def plain(cls, pictures: int) -> Rows:
+        """Conditional rows alone: guidance off."""
+        return cls(tuple(range(pictures)), (True,) * pictures)

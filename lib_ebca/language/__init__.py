@@ -1,0 +1,1 @@
+"""What is wanted, in words: plans, the directives that spell them, presets, words and emphasis."""

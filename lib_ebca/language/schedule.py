@@ -1,0 +1,84 @@
+"""A value over the course of a pass, as tables that are read by the number of the UNet evaluation.
+
+A table for n steps has n + 1 entries: PNDM evaluates the UNet once more than it steps.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import Literal
+
+from lib_ebca.language.checks import PlanError
+from lib_ebca.language.plan import SCHEDULES, ContextUpdate, Edit
+
+
+def table(
+    kind: str, value: float, steps: int, tau: float | None = None, ratio: float | None = None
+) -> tuple[float, ...]:
+    """The published table `kind` of `value`: steps + 1 entries.
+
+    constant: the value. step: 0 before floor(steps * tau), then the value. reverse_step: the value before
+    floor(steps * tau), then 0. linear: from value to value + ratio * steps, evenly. exp: value * ratio^i.
+    `tau` (a fraction of the pass) belongs to step and reverse_step, `ratio` to linear and exp; elsewhere they are
+    not looked at. Linear is computed in single precision, as the published tables are, and rounds like them.
+    Raises PlanError for an unknown kind, fewer than one step, a missing tau or ratio, and entries that overflow.
+    """
+    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+        raise PlanError("steps", steps, "a whole number of at least 1")
+    entries = range(steps + 1)
+    if kind == "constant":
+        return (value,) * (steps + 1)
+    if kind in ("step", "reverse_step"):
+        if tau is None:
+            raise PlanError("tau", tau, f"a fraction of the pass, from 0 to 1, which the schedule {kind} needs")
+        edge = math.floor(steps * tau)
+        return tuple(value if (i < edge) == (kind == "reverse_step") else 0.0 for i in entries)
+    if kind not in ("linear", "exp"):
+        raise PlanError("schedule", kind, f"one of {', '.join(SCHEDULES)}")
+    if ratio is None:
+        raise PlanError("ratio", ratio, f"a finite number, which the schedule {kind} needs")
+    try:
+        values = (
+            _evenly(value, value + ratio * steps, steps) if kind == "linear" else [value * ratio**i for i in entries]
+        )
+    except OverflowError:
+        values = [math.inf]
+    if not all(math.isfinite(entry) for entry in values):
+        raise PlanError("ratio", ratio, f"small enough for {value!r} to stay finite over {steps} steps of {kind}")
+    return tuple(values)
+
+
+def update_table(update: ContextUpdate, field: Literal["attn", "norm"], steps: int) -> tuple[float, ...]:
+    """One gamma of `update` at each evaluation: its schedule, and 0 outside its window. steps + 1 entries.
+
+    A gamma of 0 stays 0 under every schedule. Raises PlanError as `table` does.
+    """
+    value = getattr(update, field)
+    if value == 0.0:
+        return table("constant", 0.0, steps)
+    tau = update.until if update.schedule == "reverse_step" else update.start
+    return _windowed(table(update.schedule, value, steps, tau, update.ratio), update.start, update.until, steps)
+
+
+def edit_table(edit: Edit, field: Literal["strength", "attn", "norm"], steps: int) -> tuple[float, ...]:
+    """One number of `edit` at each evaluation: 0 outside its window. steps + 1 entries. Raises PlanError for steps."""
+    return _windowed(table("constant", getattr(edit, field), steps), edit.start, edit.until, steps)
+
+
+def _windowed(values: tuple[float, ...], start: float, until: float, steps: int) -> tuple[float, ...]:
+    first = math.floor(steps * start)
+    last = len(values) if until == 1.0 else math.floor(steps * until)
+    return tuple(value if first <= i < last else 0.0 for i, value in enumerate(values))
+
+
+def _single(value: float) -> float:
+    return float(struct.unpack("f", struct.pack("f", value))[0])
+
+
+def _evenly(first: float, last: float, steps: int) -> list[float]:
+    # Counted from whichever end is nearer, so that both ends are met exactly.
+    first, last = _single(first), _single(last)
+    step = _single(_single(last - first) / steps)
+    middle = (steps + 1) // 2
+    return [_single(first + step * i if i < middle else last - step * (steps - i)) for i in range(steps + 1)]

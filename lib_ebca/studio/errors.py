@@ -1,0 +1,7 @@
+"""What the person who asked for a picture can put right."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something that whoever asked can put right. `str()` is the sentence that says what and how."""

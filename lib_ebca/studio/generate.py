@@ -1,0 +1,87 @@
+"""A batch of recipes to pictures."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lib_ebca.studio.recipe import Recipe
+from lib_ebca.studio.samplers import scheduler_for
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from lib_ebca.hosts.diffusers import Run
+    from lib_ebca.studio.loading import Model
+    from lib_ebca.studio.progress import Advance
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The pictures of one batch, in the order of its recipes, and what was recorded on the way."""
+
+    images: tuple[Image, ...]
+    run: Run
+    seconds: float
+
+
+def draw(
+    model: Model,
+    recipes: Sequence[Recipe],
+    advance: Advance,
+    *,
+    record_energies: bool = False,
+    record_maps: bool = False,
+) -> Drawn:
+    """Draws a batch whose recipes differ in prompt, negative prompt, plan and seed alone.
+
+    A negative prompt is given to all of them or to none, and their prompts take the same number of chunks: the shorter
+    ones would be padded, and be other pictures than alone.
+
+    The noise of each picture comes from its own generator on the CPU, in float32: it depends on the seed and the size
+    alone, not on the batch, the device or the precision.
+    """
+    import torch
+
+    from lib_ebca.hosts.diffusers import encoded, energy_attention
+    from lib_ebca.language.directives import parse
+
+    first = recipes[0]
+    settings = first.settings
+    pipe = model.pipe
+    pipe.scheduler = scheduler_for(str(settings.sampler), model.scheduler_config)
+    generators = [torch.Generator().manual_seed(recipe.seed) for recipe in recipes]
+    factor = pipe.vae_scale_factor
+    shape = (1, pipe.unet.config.in_channels, settings.height // factor, settings.width // factor)
+    noise = torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+
+    def stepped(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        advance(step + 1, len(pipe.scheduler.timesteps))
+        return tensors
+
+    plans = [recipe.plan for recipe in recipes]
+    if any(plan.active for plan in plans) or record_energies or record_maps:
+        attention = energy_attention(
+            pipe, plans, record_energies=record_energies, record_maps=record_maps, drift=settings.drift
+        )
+    else:
+        attention = encoded(pipe)
+    started = time.perf_counter()
+    with attention as run:
+        images = pipe(
+            prompt=[parse(recipe.prompt).text for recipe in recipes],
+            # None, not "": SDXL was trained with zeros in the place of an empty negative prompt.
+            negative_prompt=[recipe.settings.negative for recipe in recipes] if settings.negative else None,
+            num_inference_steps=settings.steps,
+            guidance_scale=settings.guidance,
+            width=settings.width,
+            height=settings.height,
+            clip_skip=settings.clip_skip - 1 or None,
+            generator=generators,
+            latents=noise.to(pipe.unet.device, pipe.unet.dtype),
+            callback_on_step_end=stepped,
+            output_type="pil",
+        ).images
+    return Drawn(tuple(images), run, time.perf_counter() - started)

@@ -1,0 +1,83 @@
+"""Inverted latents on disk: the next edit of the same photograph costs only its sampling."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_ebca.studio.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+LIMIT = 512  # megabytes
+_MEGABYTE = 2**20
+_LATENTS = "latents"
+
+
+def default_folder() -> Path:
+    """Where the platform keeps what can be made again."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("ebca") / "inversions"
+
+
+def key_of(facts: Mapping[str, object]) -> str:
+    """The name of what was made from `facts`, which must tell apart everything that changes the latents."""
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class LatentCache:
+    """Latents in files named by their keys. The longest unused go first where they pass `limit` megabytes."""
+
+    folder: Path
+    limit: float = LIMIT
+
+    def get(self, key: str) -> Tensor | None:
+        """What was put in under `key`, or None if there is nothing, or nothing readable."""
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+
+        path = self._path(key)
+        try:
+            latents = load_file(path)[_LATENTS]
+            path.touch()
+        except (OSError, SafetensorError, KeyError):
+            return None
+        return latents
+
+    def put(self, key: str, latents: Tensor) -> None:
+        """Keep `latents`. Raises UserError where the disk does not take them."""
+        from safetensors.torch import save
+
+        part = self.folder / f".{secrets.token_hex(8)}.part"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(save({_LATENTS: latents.cpu().contiguous()}))
+            part.replace(self._path(key))
+        except OSError as error:
+            raise UserError(f"cannot keep the inversion in {self.folder}: {error.strerror}; add --no-cache") from None
+        finally:
+            with contextlib.suppress(OSError):
+                part.unlink(missing_ok=True)
+        self._trim()
+
+    def _trim(self) -> None:
+        # Another process may take a file away between two looks at it.
+        with contextlib.suppress(OSError):
+            files = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+            total = 0
+            for path in files:
+                total += path.stat().st_size
+                if total > self.limit * _MEGABYTE:
+                    path.unlink(missing_ok=True)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{key}.safetensors"

@@ -1,0 +1,138 @@
+"""From what `--model` says to where the model lies. Loads nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import typer
+
+from lib_ebca.studio.errors import UserError
+
+MODELS = Path(__file__).resolve().parents[2] / "models"
+INDEX = "model_index.json"
+SCHEDULER = "scheduler/scheduler_config.json"
+PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_BLOCK = 1 << 20
+_DECIDING = ("unet", "vae", "text_encoder", "text_encoder_2")
+
+
+class Kind(Enum):
+    """The ways in which a model can lie there."""
+
+    FOLDER = "folder"
+    FILE = "file"
+    HUB = "hub"
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where a model lies. `path` is its folder or file, and None for a hub id; `given` is what the user wrote."""
+
+    given: str
+    name: str
+    kind: Kind
+    path: Path | None = None
+
+    @property
+    def settings(self) -> Path | None:
+        """A folder in diffusers layout beside a file, of the file's name without its ending; it needs no weights."""
+        if self.kind is not Kind.FILE or self.path is None:
+            return None
+        folder = self.path.with_suffix("")
+        return folder if (folder / INDEX).is_file() else None
+
+
+def embedded() -> list[str]:
+    """Names of the models that come with the program."""
+    if not MODELS.is_dir():
+        return []
+    return sorted(folder.name for folder in MODELS.iterdir() if (folder / INDEX).is_file())
+
+
+def locate(given: str, allow_pickle: bool = False) -> Location:
+    """Where the model `given` lies: an embedded name, then a folder or file, then a hub id. Raises UserError."""
+    if given in embedded():
+        return Location(given, given, Kind.FOLDER, MODELS / given)
+    path = Path(given).expanduser()
+    if path.is_dir():
+        return _folder(given, path)
+    if path.is_file():
+        return _file(given, path, allow_pickle)
+    if _HUB_ID.fullmatch(given) and path.suffix not in {".safetensors", *PICKLES}:
+        return Location(given, given.rpartition("/")[2], Kind.HUB)
+    raise UserError(
+        f"there is no model {given!r}: give an embedded name ({', '.join(embedded()) or 'none is installed'}), "
+        "a folder in diffusers layout, a .safetensors file, or a hub id such as owner/name"
+    )
+
+
+def _folder(given: str, path: Path) -> Location:
+    if not (path / INDEX).is_file():
+        raise UserError(f"the folder {given!r} holds no model: a folder in diffusers layout has a file {INDEX}")
+    return Location(given, path.resolve().name, Kind.FOLDER, path)
+
+
+def _file(given: str, path: Path, allow_pickle: bool) -> Location:
+    refuse_pickle(path, allow_pickle)
+    if path.suffix not in {".safetensors", *PICKLES}:
+        raise UserError(f"the file {given!r} is not a model: a single file ends in .safetensors")
+    return Location(given, path.stem, Kind.FILE, path)
+
+
+def refuse_pickle(path: Path, allowed: bool) -> None:
+    """Raises UserError for a file that can run code of its own when it is read; where that is `allowed`, warns."""
+    if path.suffix not in PICKLES:
+        return
+    if not allowed:
+        raise UserError(
+            f"{path} is a pickle, which can run code of its own when it is read: "
+            "use a .safetensors file, or add --allow-pickle if you trust where it came from"
+        )
+    typer.echo(f"Warning: {path} is a pickle, which can run code of its own when it is read.", err=True)
+
+
+def pipeline_class(index: Path) -> str:
+    """The pipeline class that a folder's model_index.json names. Raises UserError."""
+    try:
+        name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"cannot read {index}: {error}") from None
+    return str(name)
+
+
+def model_hash(location: Location, folder: Path | None = None) -> str:
+    """The first ten digits of the SHA-256 of the model's file, as the WebUI has it.
+
+    Of a folder: of the digests of all weights that decide a picture, those of the UNet, the VAE and the text encoders.
+    """
+    where = folder or location.path
+    if where is None:
+        return ""
+    if where.is_file():
+        return file_hash(where)
+    found = (path for part in _DECIDING for path in sorted((where / part).glob("*.*")))
+    digests = [_digest(path) for path in found if path.suffix in {".safetensors", *PICKLES}]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()[:10]
+
+
+def file_hash(path: Path) -> str:
+    """The first ten digits of the SHA-256 of a file."""
+    return _digest(path)[:10]
+
+
+def _digest(path: Path) -> str:
+    # The hub's cache links to files that are named by this very digest.
+    if path.is_symlink() and _SHA256.fullmatch(stored := path.resolve().name):
+        return stored
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK):
+            digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,131 @@
+"""Files that are either whole or not there, and never in the place of another."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import re
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_ebca.studio.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+_NUMBERED = re.compile(r"(\d{5,})-")
+# File systems without hard links (FAT, some network shares) answer with one of these.
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+
+
+def output_folder(folder: Path) -> Path:
+    """`folder`, made if need be. Raises UserError where it cannot be written to."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UserError(f"cannot write into the folder {folder}: permission denied")
+    return folder
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` so that a reader, a crash or Ctrl-C never sees half of it.
+
+    Raises FileExistsError where there is a file already, and UserError where the disk does not take it.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(part, path)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _publish(part: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(part)
+    except FileExistsError:
+        raise
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        # Without links the name is taken first, so that two writers cannot both have it.
+        path.touch(exist_ok=False)
+        part.replace(path)
+
+
+def png(image: Image, parameters: str | None = None) -> bytes:
+    """The picture as a PNG, with the WebUI's "parameters" text if there is one."""
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    if parameters is not None:
+        text.add_text("parameters", parameters)
+    data = io.BytesIO()
+    image.save(data, format="PNG", pnginfo=text)
+    return data.getvalue()
+
+
+def save_numbered(image: Image, folder: Path, seed: int, parameters: str) -> Path:
+    """Writes `folder`/NUMBER-SEED.png under the next free number. Raises UserError."""
+    data = png(image, parameters)
+    number = _next_number(folder)
+    while True:
+        path = folder / f"{number:05d}-{seed}.png"
+        try:
+            write_new(path, data)
+        except FileExistsError:
+            number += 1
+        else:
+            return path
+
+
+def save_free(path: Path, data: bytes) -> Path:
+    """Writes `data` to `path`, or to path-2, path-3, ... where that is taken, and says where. Raises UserError."""
+    free, number = path, 1
+    while True:
+        try:
+            write_new(free, data)
+        except FileExistsError:
+            number += 1
+            free = path.with_stem(f"{path.stem}-{number}")
+        else:
+            return free
+
+
+def _next_number(folder: Path) -> int:
+    taken = (_NUMBERED.match(path.name) for path in folder.iterdir())
+    return max((int(match.group(1)) for match in taken if match), default=0) + 1
+
+
+def beside(picture: Path, what: str) -> Path:
+    """The path of something that belongs to `picture`: 00001-7.png and "energy" give 00001-7-energy.png."""
+    return picture.with_name(f"{picture.stem}-{what}.png")
+
+
+def open_picture(path: Path) -> Image:
+    """The picture in the file, read completely. Raises UserError where it is not one."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except FileNotFoundError:
+        raise UserError(f"there is no file {path}") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder: give a picture") from None
+    except PermissionError:
+        raise UserError(f"cannot read {path}: permission denied") from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UserError(f"cannot read {path} as a picture: {error}") from None
+    return image

@@ -1,0 +1,155 @@
+"""From prompts, options and a recorded picture to the batches of recipes that are to be drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib_ebca.studio import infotext, recipe
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import open_picture
+from lib_ebca.studio.recipe import Recipe, Settings, Source
+from lib_ebca.studio.settings import at_least
+from lib_ebca.studio.values import readable
+
+if TYPE_CHECKING:
+    from lib_ebca.language.plan import Plan
+
+_RANDOM_SEEDS = 2**32  # as many as the WebUI draws from
+_LAST_SEED = 2**63 - 1
+_WEBUI_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A prompt as it was written and the plan that it and the options make."""
+
+    prompt: str
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Recipes that are drawn together. `kept` are the places of those that are wanted."""
+
+    recipes: tuple[Recipe, ...]
+    kept: tuple[int, ...]
+
+
+def recorded_in(path: Path, model: str | None) -> tuple[Recipe, Source]:
+    """The recipe that a picture carries, and what it was made with.
+
+    Raises UserError where the file is no picture or carries none, and where only `model` could say which model to load.
+    """
+    recorded, source = recipe.from_text(parameters_in(path))
+    if not recorded.settings.model and model is None:
+        named = f"the model {source.model!r}" if source.model else "a model it does not name"
+        raise UserError(f"the picture {path} was made by another program, with {named}: say where that is with --model")
+    return recorded, source
+
+
+def parameters_in(path: Path) -> str:
+    """The "parameters" text of a picture. Raises UserError where the file is no picture, or has none."""
+    text = infotext.from_picture(open_picture(path))
+    if text is None:
+        raise UserError(f"the picture {path} carries no generation parameters")
+    return text
+
+
+def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe | None = None) -> tuple[Wanted, ...]:
+    """What is to be drawn: the prompts given, or else the recorded one, with the options on top of each.
+
+    Raises DirectiveError, PlanError, and UserError where there is neither a prompt nor a recorded picture.
+    """
+    from lib_ebca.language.directives import parse
+    from lib_ebca.language.plan import Plan
+
+    options = options or Plan()
+    if prompts:
+        return tuple(Wanted(prompt, parse(readable("the prompt", prompt)).plan.merged(options)) for prompt in prompts)
+    if recorded is not None:
+        return (Wanted(recorded.prompt, recorded.plan.merged(options)),)
+    raise UserError("there is nothing to draw: give at least one PROMPT, or --from PICTURE")
+
+
+def batches(wanted: Wanted, settings: Settings, seeds: Sequence[int], batch_size: int) -> list[Batch]:
+    """A picture of the prompt for each of the seeds, at most `batch_size` drawn together."""
+    cut = [seeds[first : first + batch_size] for first in range(0, len(seeds), batch_size)]
+    return [
+        Batch(
+            tuple(
+                Recipe(settings, wanted.prompt, wanted.plan, seed, len(together), place)
+                for place, seed in enumerate(together)
+            ),
+            tuple(range(len(together))),
+        )
+        for together in cut
+    ]
+
+
+def repeated(recorded: Recipe) -> Batch:
+    """The batch in which the recorded picture comes out bit for bit: its own place in a batch of the same size.
+
+    The other places are filled with the same picture: they cost what the neighbours cost then, and are thrown away.
+    """
+    copies = tuple(dataclasses.replace(recorded, position=place) for place in range(recorded.batch))
+    return Batch(copies, (recorded.position,))
+
+
+def without_update(batch: Batch) -> Batch:
+    """The same batch with BCU off, and with it the boosts, which only scale it; edits stay."""
+    from lib_ebca.language.plan import Plan
+
+    recipes = (dataclasses.replace(each, plan=Plan(edits=each.plan.edits)) for each in batch.recipes)
+    return Batch(tuple(recipes), batch.kept)
+
+
+def seeds(seed: int | None, count: int | None, batch_size: int | None, recorded: Recipe | None) -> range:
+    """The seeds of a prompt's pictures, one after the other: from `seed`, or else the recorded one, or else at random.
+
+    -1 is random too, as in the WebUI. Raises UserError.
+    """
+    number = at_least("--count", 1 if count is None else count, 1)
+    at_least("--batch-size", 1 if batch_size is None else batch_size, 1)
+    if seed is None and recorded is not None:
+        seed = recorded.seed
+    if seed is None or seed == -1:
+        seed = secrets.randbelow(_RANDOM_SEEDS)
+    if not 0 <= seed <= _LAST_SEED - number:
+        raise UserError(
+            f"--seed is {seed}: it should be a whole number from 0 to {_LAST_SEED - number}, or -1 for chance"
+        )
+    return range(seed, seed + number)
+
+
+def differences(made_with: Source, loaded: Source) -> tuple[str, ...]:
+    """Sentences on what will keep a picture from coming out the same."""
+    pairs = [("model", made_with.model, made_with.model_hash, loaded.model, loaded.model_hash)]
+    loras = zip(made_with.lora_hashes, loaded.lora_hashes, strict=False)
+    pairs += [(f"LoRA {number}", "", then, "", now) for number, (then, now) in enumerate(loras, start=1)]
+    return tuple(
+        f"The picture was made with the {what} {name} ({then}), and this is {other} ({now}): it will differ.".replace(
+            "  ", " "
+        )
+        for what, name, then, other, now in pairs
+        if then and then != now
+    )
+
+
+def unread_tags(prompt: str) -> tuple[str, ...]:
+    """Sentences on the WebUI's own tags, which reach the text encoder as plain text here."""
+    found = dict.fromkeys(_WEBUI_TAG.findall(prompt))
+    return tuple(f"{tag} was read as plain text: here a LoRA is given with --lora PATH:WEIGHT." for tag in found)
+
+
+def check_boosts(wanted: Wanted, tokenizer: object) -> None:
+    """Raises WordError for a boost whose word the prompt does not hold."""
+    from lib_ebca.language.directives import parse
+    from lib_ebca.language.words import boost_weights, tokenise
+
+    boost_weights(tokenise(tokenizer, parse(wanted.prompt).text), wanted.plan.boosts, tokenizer)

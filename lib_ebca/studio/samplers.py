@@ -1,0 +1,80 @@
+"""Samplers by the names that WebUI users know."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from lib_ebca.studio.errors import UserError
+
+# Latents have no bounds to be clipped to, and the published runs keep the last alpha of the table.
+_LATENTS: dict[str, Any] = {"clip_sample": False, "set_alpha_to_one": False}
+# Said outright, because a model's own configuration may ask for the other.
+_EVEN: dict[str, Any] = {"use_karras_sigmas": False}
+_KARRAS: dict[str, Any] = {"use_karras_sigmas": True}
+_PLUS_PLUS: dict[str, Any] = {"algorithm_type": "dpmsolver++", "solver_order": 2}
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A scheduler class of diffusers and how it is set up to be what the WebUI means by `name`."""
+
+    name: str
+    scheduler: str
+    spacing: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+_ALL = (
+    Sampler("Euler", "EulerDiscreteScheduler", "linspace", _EVEN),
+    Sampler("Euler a", "EulerAncestralDiscreteScheduler", "linspace"),
+    Sampler("Heun", "HeunDiscreteScheduler", "linspace", _EVEN),
+    Sampler("DPM++ 2M", "DPMSolverMultistepScheduler", "linspace", {**_PLUS_PLUS, **_EVEN}),
+    Sampler("DPM++ 2M Karras", "DPMSolverMultistepScheduler", "linspace", {**_PLUS_PLUS, **_KARRAS}),
+    Sampler("DDIM", "DDIMScheduler", "leading", _LATENTS),
+    Sampler("PLMS", "PNDMScheduler", "leading", {"set_alpha_to_one": False, "skip_prk_steps": True}),
+    Sampler("UniPC", "UniPCMultistepScheduler", "linspace", _EVEN),
+)
+_BY_NAME = {sampler.name.casefold(): sampler for sampler in _ALL}
+_ALIASES = {"pndm": "plms"}
+DEFAULT = "PLMS"
+"""With which the published results were made."""
+
+NAMES = tuple(sampler.name for sampler in _ALL)
+
+
+def canonical(name: str) -> str:
+    """The name as the WebUI writes it, whatever its case. Raises UserError for an unknown one, listing the known."""
+    key = " ".join(name.split()).casefold()
+    sampler = _BY_NAME.get(_ALIASES.get(key, key))
+    if sampler is None:
+        raise UserError(f"sampler {name!r} is not known: choose one of {', '.join(NAMES)} (PNDM is PLMS)")
+    return sampler.name
+
+
+def default_of(xl: bool, predicts: str | None) -> str:
+    """DEFAULT, but Euler for SDXL, which was released with it, and DDIM where a velocity is predicted.
+
+    diffusers' PLMS averages what the last steps predicted. That is right for noise; a velocity has another scale at
+    every step, and guided pictures fall apart.
+    """
+    if xl:
+        return "Euler"
+    return "DDIM" if predicts == "v_prediction" else DEFAULT
+
+
+def default_for(pipe: Any) -> str:
+    """The sampler for a loaded pipeline that was given none."""
+    return default_of(hasattr(pipe, "text_encoder_2"), pipe.scheduler.config.get("prediction_type"))
+
+
+def scheduler_for(name: str, config: Any) -> Any:
+    """A new scheduler of diffusers for the model whose scheduler has `config` (betas, prediction type, ...)."""
+    import diffusers
+
+    sampler = _BY_NAME[canonical(name).casefold()]
+    # A model made for trailing steps (zero terminal SNR) is broken by any other spacing.
+    spacing = "trailing" if config.get("timestep_spacing") == "trailing" else sampler.spacing
+    return getattr(diffusers, sampler.scheduler).from_config(
+        config, timestep_spacing=spacing, steps_offset=config.get("steps_offset", 1), **sampler.options
+    )

@@ -1,0 +1,69 @@
+"""What settings must fulfil, and what the loaded model fills in where they were left open."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from lib_ebca.studio import samplers
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.loading import DTYPES, Model
+from lib_ebca.studio.recipe import Settings
+from lib_ebca.studio.values import finite, readable
+
+_GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
+
+
+def checked(settings: Settings) -> Settings:
+    """`settings`, or UserError for the first field that cannot be so. Loads nothing."""
+    at_least("--steps", settings.steps, 1)
+    at_least("--clip-skip", settings.clip_skip, 1)
+    if finite("--cfg", settings.guidance) < 1:
+        raise UserError(f"--cfg is {settings.guidance:g}: it should be at least 1, which turns guidance off")
+    _on_grid("--width", settings.width)
+    _on_grid("--height", settings.height)
+    _no_directives(readable("--negative", settings.negative))
+    if settings.dtype not in (None, *DTYPES):
+        raise UserError(f"--dtype is {settings.dtype!r}: it should be one of {', '.join(DTYPES)}")
+    if settings.sampler is None:
+        return settings
+    return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))
+
+
+def completed(settings: Settings, model: Model) -> Settings:
+    """`settings` with nothing left open. Raises UserError where they do not fit the model."""
+    layers = model.pipe.text_encoder.config.num_hidden_layers
+    if settings.clip_skip > layers:
+        raise UserError(f"--clip-skip is {settings.clip_skip}: the model's text encoder has {layers} layers")
+    width, height = model.size
+    return dataclasses.replace(
+        settings,
+        width=settings.width or width,
+        height=settings.height or height,
+        sampler=settings.sampler or samplers.default_for(model.pipe),
+        device=settings.device or model.pipe.device.type,
+        dtype=settings.dtype or str(model.pipe.unet.dtype).removeprefix("torch."),
+    )
+
+
+def at_least(name: str, value: int, smallest: int) -> int:
+    """`value`, or UserError where it is smaller."""
+    if value < smallest:
+        raise UserError(f"{name} is {value}: it should be a whole number of at least {smallest}")
+    return value
+
+
+def _on_grid(name: str, value: int | None) -> None:
+    if value is not None and (value < _GRID or value % _GRID):
+        below = max(1, value // _GRID) * _GRID
+        raise UserError(f"{name} is {value}: it should be a multiple of {_GRID}, such as {below} or {below + _GRID}")
+
+
+def _no_directives(negative: str) -> None:
+    from lib_ebca.language.directives import parse
+
+    parsed = parse(negative)
+    if parsed.text != negative:
+        raise UserError(
+            f"--negative {negative!r} holds a directive: directives belong in the prompt "
+            "(to take something away, give its <edit:...> a negative strength)"
+        )

@@ -1,0 +1,132 @@
+"""What is done to a photograph, besides the recipe: its way into the picture's text and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from lib_ebca.studio import infotext, recipe
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.infotext import Infotext
+from lib_ebca.studio.recipe import OURS, Recipe, Source
+
+KINDS = ("edit", "img2img", "inpaint", "repaint")
+INVERSIONS = ("fixed-point", "published")
+STRENGTH = "Denoising strength"  # the WebUI's name
+
+
+@dataclass(frozen=True)
+class Inverting:
+    """How a photograph is inverted: `iterations` and `tolerance` are of "fixed-point", the others of "published"."""
+
+    method: str = "fixed-point"
+    iterations: int = 10
+    tolerance: float = 1e-4
+    rounds: int = 5
+    rolls: int = 5
+    auto_correlation: float = 20.0
+    kl: float = 20.0
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The numbers that the method reads."""
+        if self.method == "published":
+            names: tuple[str, ...] = ("rounds", "rolls", "auto_correlation", "kl")
+        else:
+            names = ("iterations", "tolerance")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is done to a photograph.
+
+    `photo` and `mask` are the hashes of their pixels, `box` the part that cropping left. `strength` belongs to img2img
+    and inpaint, `jumps` (length and count) to repaint, `inverting` to edit.
+    """
+
+    kind: str
+    photo: str
+    fit: str = "resize"
+    box: tuple[int, int, int, int] | None = None
+    mask: str | None = None
+    strength: float | None = None
+    inverting: Inverting | None = None
+    jumps: tuple[int, int] | None = None
+    paste_back: bool | None = None
+    feather: float = 0.0
+
+    def fields(self) -> dict[str, str]:
+        """The fields of the "parameters" text."""
+        fields = {f"{OURS} task": self.kind, f"{OURS} photo": self.photo, f"{OURS} fit": self.fit}
+        if self.box is not None:
+            fields[f"{OURS} box"] = " ".join(map(str, self.box))
+        if self.mask is not None:
+            fields[f"{OURS} mask"] = self.mask
+        if self.strength is not None:
+            fields[STRENGTH] = repr(self.strength)
+        if self.inverting is not None:
+            numbers = " ".join(f"{name}={value!r}" for name, value in self.inverting.numbers.items())
+            fields[f"{OURS} inversion"] = f"{self.inverting.method} {numbers}"
+        if self.jumps is not None:
+            fields[f"{OURS} jumps"] = f"{self.jumps[0]}x{self.jumps[1]}"
+        if self.paste_back is not None:
+            fields[f"{OURS} paste-back"] = str(self.paste_back)
+        if self.feather:
+            fields[f"{OURS} feather"] = repr(self.feather)
+        return fields
+
+
+def to_text(made: Recipe, source: Source, task: Task) -> str:
+    """The "parameters" text of a picture made from a photograph."""
+    info = infotext.read(recipe.to_text(made, source))
+    version = {"Version": info.fields["Version"]}
+    fields = {name: value for name, value in info.fields.items() if name not in version}
+    return infotext.write(Infotext(info.prompt, info.negative, {**fields, **task.fields(), **version}))
+
+
+def from_text(text: str, command: str) -> Task:
+    """The task in a "parameters" text. Raises UserError where it holds none that `command` could repeat."""
+    fields = infotext.read(text).fields
+    kind = fields.get(f"{OURS} task", "txt2img")
+    if kind not in KINDS or command != {"repaint": "inpaint"}.get(kind, kind):
+        raise UserError(f"the picture was not made by `ebca {command}` but by {kind!r}: --from repeats the same task")
+    try:
+        jumps = fields.get(f"{OURS} jumps")
+        strength = fields.get(STRENGTH)
+        paste_back = fields.get(f"{OURS} paste-back")
+        return Task(
+            kind=kind,
+            photo=fields[f"{OURS} photo"],
+            fit=fields[f"{OURS} fit"],
+            box=_box(fields.get(f"{OURS} box")),
+            mask=fields.get(f"{OURS} mask"),
+            strength=None if strength is None else float(strength),
+            inverting=_inverting(fields),
+            jumps=None if jumps is None else (int(jumps.partition("x")[0]), int(jumps.partition("x")[2])),
+            paste_back=None if paste_back is None else paste_back == "True",
+            feather=float(fields.get(f"{OURS} feather", "0")),
+        )
+    except (KeyError, ValueError, AttributeError, TypeError) as error:
+        raise UserError(f"the picture's text cannot be read: {error}") from None
+
+
+def _box(written: str | None) -> tuple[int, int, int, int] | None:
+    if written is None:
+        return None
+    left, upper, right, lower = map(int, written.split())
+    return left, upper, right, lower
+
+
+def _inverting(fields: Mapping[str, str]) -> Inverting | None:
+    written = fields.get(f"{OURS} inversion")
+    if written is None:
+        return None
+    method, *numbers = written.split()
+    default = Inverting()
+    values: dict[str, Any] = {}
+    for number in numbers:
+        name, _, value = number.partition("=")
+        values[name] = type(getattr(default, name))(value)
+    return replace(default, method=method, **values)

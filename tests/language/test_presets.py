@@ -1,0 +1,37 @@
+"""The published settings by name."""
+
+from __future__ import annotations
+
+import pytest
+
+from lib_ebca.language.directives import parse, write
+from lib_ebca.language.presets import PRESETS, PresetError, preset
+
+
+def test_the_published_tasks_are_there() -> None:
+    assert list(PRESETS) == ["multi-concept", "stylise", "cat-to-dog", "horse-to-zebra", "faces", "inpaint"]
+
+
+@pytest.mark.parametrize("name", list(PRESETS))
+def test_each_is_active_and_survives_being_written(name: str) -> None:
+    found = preset(f" {name.upper()} ")
+    assert found is PRESETS[name] and found.plan.active and found.prompt and found.source
+    assert parse(write(found.plan)).plan == found.plan
+
+
+def test_cat_to_dog_is_the_published_setting() -> None:
+    dog, cat = preset("cat-to-dog").plan.edits
+    assert (dog.text, dog.strength, dog.start, dog.attn, dog.norm) == ("dog", 0.75, 0.5, 6e-4, 6e-4)
+    assert (cat.text, cat.strength, cat.start, cat.attn, cat.norm) == ("cat", -0.65, 0.5, 5e-4, 5e-4)
+
+
+def test_a_preset_of_another_task_is_refused() -> None:
+    assert preset("stylise", "img2img") is preset("stylise", "txt2img") is preset("stylise")
+    for name, task in (("stylise", "edit"), ("faces", "img2img"), ("inpaint", "txt2img"), ("cat-to-dog", "inpaint")):
+        with pytest.raises(PresetError, match=f"'{name}', which is for `ebca .*`: for {task} it should be one of "):
+            preset(name, task)
+
+
+def test_an_unknown_name_lists_the_known() -> None:
+    with pytest.raises(PresetError, match="'cat2dog': it should be one of multi-concept, stylise"):
+        preset("cat2dog")

@@ -1,0 +1,1 @@
+"""The drawn worlds whose truth is known: scenes, captions, rendering and judges."""

@@ -1,0 +1,1 @@
+"""Coloured shapes on a background: the world of the embedded model `shapes`."""
