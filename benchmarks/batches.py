@@ -9,6 +9,7 @@ Both run the command line in processes of their own, as a user would, and print 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -25,18 +26,21 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.batch.items import Item
-from cli.batch.manifest import NAME, Line, Manifest
-from cli.batch.session import Options, asked_in
-from cli.batch.store import Store
+from lib_ebca.language.plan import Plan
 from lib_ebca.studio import infotext
 from lib_ebca.studio.pictures import open_picture
 from lib_ebca.studio.recipe import from_text
 
-_EBCA = (sys.executable, "-m", "cli")
+# The room beside this one, which has a longer name in a wheel.
+_EBCA = (sys.executable, "-m", f"{__package__}.cli".replace("benchmarks.", ""))
+_MANIFEST = "manifest.jsonl"
 _POLL = 0.05  # seconds
 
 app = typer.Typer(add_completion=False)
+
+
+Line = dict[str, Any]
+"""A line of the manifest, or of `ebca batch --list --json`, which says all that makes a picture."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,7 @@ def survive(jobs: Path, out: Path, kills: int, batch_size: int, seed: int) -> Su
     AssertionError where a picture is missing, torn, double or without its recipe.
     """
     assert not out.exists(), f"{out} is there already"
-    items = asked_in(jobs, Options(str(out))).items
+    items = listed(jobs)
     command = [*_EBCA, "batch", str(jobs), "--out", str(out), "--batch-size", str(batch_size), "--quiet"]
     chance = random.Random(seed)
     attempts = []
@@ -113,32 +117,46 @@ def survive(jobs: Path, out: Path, kills: int, batch_size: int, seed: int) -> Su
     return Survival(len(items), tuple(attempts))
 
 
+def listed(jobs: Path) -> list[Line]:
+    """All that makes each picture that the jobs ask for."""
+    command = [*_EBCA, "batch", str(jobs), "--list", "--json"]
+    printed = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout
+    return [json.loads(line) for line in printed.splitlines()]
+
+
 def lines(out: Path) -> list[Line]:
     """The manifest's lines for pictures, without one that a kill tore."""
     found = []
-    for text in (out / NAME).read_text(encoding="utf-8").splitlines():
+    for text in (out / _MANIFEST).read_text(encoding="utf-8").splitlines():
         with contextlib.suppress(json.JSONDecodeError):
             found.append(json.loads(text))
     return [line for line in found if line["kind"] == "picture"]
 
 
-def check(items: Sequence[Item], out: Path) -> None:
+def check(items: Sequence[Line], out: Path) -> None:
     """Every picture is there once, can be read, and has its line and its recipe."""
     made = lines(out)
-    assert Counter(line["key"] for line in made) == Counter(item.key for item in items), "not a line for each picture"
+    assert Counter(line["key"] for line in made) == Counter(item["key"] for item in items), (
+        "not a line for each picture"
+    )
     names = sorted(path.relative_to(out).as_posix() for path in out.rglob("*.png"))
-    assert names == sorted(item.name for item in items), "the files are not those that were asked for"
-    store = Store(str(out))
-    assert set(Manifest(store).read().intact(store)) == {item.key for item in items}, "a picture is not as written"
+    assert names == sorted(item["name"] for item in items), "the files are not those that were asked for"
+    assert all(_intact(line, out) for line in made), "a picture is not as written"
     for item in items:
-        text = infotext.from_picture(open_picture(out / item.name))
-        assert text is not None, f"{item.name} has no recipe"
+        text = infotext.from_picture(open_picture(out / item["name"]))
+        assert text is not None, f"{item['name']} has no recipe"
         recipe, _ = from_text(text)
         found = (recipe.prompt, recipe.plan, recipe.seed, recipe.settings.steps)
-        assert found == (item.wanted.prompt, item.wanted.plan, item.seed, item.settings.steps), f"{item.name}: {text}"
+        wanted = (item["prompt"], Plan.from_dict(item["plan"]), item["seed"], item["steps"])
+        assert found == wanted, f"{item['name']}: {text}"
 
 
-def throughput(items: Sequence[Item], batch_size: int, rounds: int) -> Throughput:
+def _intact(line: Line, out: Path) -> bool:
+    path = out / line["path"]
+    return path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == line["sha256"]
+
+
+def throughput(items: Sequence[Line], batch_size: int, rounds: int) -> Throughput:
     """Makes the items, which are from text, in each of three ways; each round starts with another way."""
     ways = ("a shell loop of ebca txt2img", "unpacked", f"packed by {batch_size}")
     sizes = (None, 1, batch_size)
@@ -155,22 +173,21 @@ def throughput(items: Sequence[Item], batch_size: int, rounds: int) -> Throughpu
 
 
 def _counted(out: Path) -> int:
-    manifest = out / NAME
+    manifest = out / _MANIFEST
     return manifest.read_text(encoding="utf-8").count('"kind": "picture"') if manifest.exists() else 0
 
 
 def _attempt(out: Path, killed: bool, seconds: float) -> Attempt:
     """What a process left behind. Whatever has a line must be whole."""
-    store = Store(str(out))
-    history = Manifest(store).read()
-    assert set(history.intact(store)) == set(history.made), "a line without its picture"
-    assert not history.failed, "a picture failed"
-    named = {line["path"] for line in history.made.values()}
+    made = lines(out)
+    assert all(_intact(line, out) for line in made), "a line without its picture"
+    assert '"kind": "failed"' not in (out / _MANIFEST).read_text(encoding="utf-8"), "a picture failed"
+    named = {line["path"] for line in made}
     unlisted = sum(path.relative_to(out).as_posix() not in named for path in out.rglob("*.png"))
     return Attempt(killed, round(seconds, 1), len(named), unlisted, sum(1 for _ in out.rglob(".*.part")))
 
 
-def _timed(items: Sequence[Item], out: Path, batch_size: int | None) -> Way:
+def _timed(items: Sequence[Line], out: Path, batch_size: int | None) -> Way:
     """What the items took, in batches or else in one process for each."""
     if batch_size is None:
         commands = [_alone(item, out) for item in items]
@@ -185,23 +202,13 @@ def _timed(items: Sequence[Item], out: Path, batch_size: int | None) -> Way:
     return Way(clock, cpu, sum(json.loads(line)["seconds"] for text in printed for line in text.splitlines()))
 
 
-def _job(item: Item) -> dict[str, Any]:
-    settings = item.settings
-    job: dict[str, Any] = {
-        "prompt": item.wanted.prompt,
-        "negative": settings.negative,
-        "model": settings.model,
-        "steps": settings.steps,
-        "cfg": settings.guidance,
-        "seed": item.seed,
-        "bcu": item.job.bcu,
-        "edit": list(item.job.edit),
-        "boost": list(item.job.boost),
-    }
-    return job if settings.sampler is None else {**job, "sampler": settings.sampler}
+def _job(item: Line) -> Line:
+    """The picture as a job of its own."""
+    fields = ("prompt", "negative", "model", "steps", "cfg", "seed", "bcu", "edit", "boost", "sampler")
+    return {name: item[name] for name in fields if name != "sampler" or item[name] is not None}
 
 
-def _alone(item: Item, out: Path) -> list[str]:
+def _alone(item: Line, out: Path) -> list[str]:
     job = _job(item)
     prompt = job.pop("prompt")
     options = [f"--{name}={value}" for name, value in job.items() if isinstance(value, str | int | float)]
@@ -209,14 +216,14 @@ def _alone(item: Item, out: Path) -> list[str]:
     return [*_EBCA, "txt2img", *options, *lists, "--out", str(out), "--json", "--", prompt]
 
 
-def _difference(items: Sequence[Item], folders: Sequence[Path]) -> int:
+def _difference(items: Sequence[Line], folders: Sequence[Path]) -> int:
     """The largest between the pictures of one item, which the first folder, that of the loop, has under numbers."""
     import numpy as np
 
     numbered = sorted(folders[0].glob("*.png"))
     largest = 0
     for item, path in zip(items, numbered, strict=True):
-        shown = [np.asarray(open_picture(each), dtype=int) for each in (path, *(f / item.name for f in folders[1:]))]
+        shown = [np.asarray(open_picture(each), dtype=int) for each in (path, *(f / item["name"] for f in folders[1:]))]
         largest = max(largest, int(np.ptp(np.stack(shown), axis=0).max()))
     return largest
 
@@ -248,7 +255,7 @@ def throughput_command(
     rounds: Annotated[int, typer.Option(help="Times that each way has its turn.")] = 3,
 ) -> None:
     """Time a shell loop of `ebca txt2img`, an unpacked batch and a packed one, side by side."""
-    items = asked_in(jobs, Options("unused")).items
+    items = listed(jobs)
     timed = throughput(items[:: max(1, len(items) // sample)][:sample], batch_size, rounds)
     loop, unpacked, _ = timed.ways.values()
     facts = {

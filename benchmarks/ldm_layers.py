@@ -18,15 +18,16 @@ import torch.nn.functional as F
 import typer
 from torch import Tensor, nn
 
-from benchmarks.architectures import TOKENS, fill
-from benchmarks.measurement import write_json
-from benchmarks.timing import Sample, interleaved, paired
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import merge_heads, split_heads
 from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts.ldm import cross_attention_layers, installed
 from lib_ebca.language.directives import parse
 from lib_ebca.language.plan import Plan
+
+from .architectures import TOKENS, fill
+from .measurement import write_json
+from .timing import Sample, interleaved, paired
 
 TEXT_WIDTH = 768
 SETTLED = 2

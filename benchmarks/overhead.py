@@ -19,12 +19,12 @@ import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
-from benchmarks import memory
-from benchmarks.architectures import ARCHITECTURES, Inputs, build, inputs, twin
-from benchmarks.counting import Count, count
-from benchmarks.machine import machine, versions
-from benchmarks.timing import Ratio, Sample, interleaved, paired
-from benchmarks.ways import SETTLED, WAYS, Call, Evaluation, caller, layers_caller, recorded
+from . import memory
+from .architectures import ARCHITECTURES, Inputs, build, inputs, twin
+from .counting import Count, count
+from .machine import machine, versions
+from .timing import Ratio, Sample, interleaved, paired
+from .ways import SETTLED, WAYS, Call, Evaluation, caller, layers_caller, recorded
 
 STOCK = "stock"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16, "float64": torch.float64}

@@ -16,12 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import memory
-from benchmarks.machine import machine, versions
-from benchmarks.timing import Ratio, interleaved, paired
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.language.directives import parse
 from lib_ebca.language.plan import Plan
+
+from . import memory
+from .machine import machine, versions
+from .timing import Ratio, interleaved, paired
 
 PROMPT = "a red circle on a white background"
 

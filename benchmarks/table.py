@@ -5,9 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.overhead import Report, Result
-from benchmarks.picture import PictureReport
-from benchmarks.timing import Ratio
+from .overhead import Report, Result
+from .picture import PictureReport
+from .timing import Ratio
 
 MIB = 2**20
 

@@ -15,14 +15,15 @@ from diffusers import UNet2DConditionModel
 from diffusers.pipelines.pag.pag_utils import PAGMixin
 from torch import Tensor
 
-from benchmarks.architectures import Inputs
-from benchmarks.published_form import PublishedForm
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.layer import prepare as prepare_layers
 from lib_ebca.attention.picture import Picture, Rows, Timetable
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers, installed, own_projections
 from lib_ebca.language.plan import ContextUpdate, Edit, Plan
+
+from .architectures import Inputs
+from .published_form import PublishedForm
 
 STEPS, NOW = 50, 25
 """The evaluation that is measured lies in the middle of a pass of so many steps."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import bench_alignment, bench_cost, bench_editing
+from . import bench_alignment, bench_cost, bench_editing
 
 app = typer.Typer(
     name="bench", help="Measure what energy-based cross-attention costs, and what it is worth.", no_args_is_help=True

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress
-from cli.errors import sentences
-from cli.options import AllowPickleOption, ModelOption
 from lib_ebca.studio import loading, samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS, embedded
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
+
+from . import progress
+from .errors import sentences
+from .options import AllowPickleOption, ModelOption
 
 if TYPE_CHECKING:
     from benchmarks.alignment.bench import Question

@@ -8,12 +8,13 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.measurement import write_json
-from cli.errors import sentences
-from cli.options import AllowPickleOption, ModelOption
 from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked
+
+from .errors import sentences
+from .options import AllowPickleOption, ModelOption
 
 
 def overhead(

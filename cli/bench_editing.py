@@ -10,14 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from benchmarks.measurement import write_json
-from cli import bench_alignment, progress
-from cli.errors import sentences
-from cli.options import AllowPickleOption, ModelOption
 from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import Model
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
+
+from . import bench_alignment, progress
+from .errors import sentences
+from .options import AllowPickleOption, ModelOption
 
 if TYPE_CHECKING:
     from benchmarks.alignment.tables import Table

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli import progress
 from lib_ebca.studio import generate, loading, pictures, plots, request, settings
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings, to_text
 from lib_ebca.studio.sheet import contact_sheet
+
+from . import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image

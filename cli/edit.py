@@ -10,10 +10,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import photo_options, progress
-from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
-from cli.outputs import Saved
-from cli.photo_options import (
+from lib_ebca.studio import caption as captions
+from lib_ebca.studio import loading, painting, pictures, request, task
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.latent_cache import LIMIT, LatentCache, default_folder, key_of
+from lib_ebca.studio.recipe import Recipe, Source
+from lib_ebca.studio.settings import at_least
+from lib_ebca.studio.task import INVERSIONS, Inverting, Task
+from lib_ebca.studio.values import finite
+
+from . import photo_options, progress
+from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
+from .outputs import Saved
+from .photo_options import (
     CfgOption,
     ClipSkipOption,
     DeviceOption,
@@ -29,15 +39,6 @@ from cli.photo_options import (
     StepsOption,
     WidthOption,
 )
-from lib_ebca.studio import caption as captions
-from lib_ebca.studio import loading, painting, pictures, request, task
-from lib_ebca.studio import photographs as photo
-from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.latent_cache import LIMIT, LatentCache, default_folder, key_of
-from lib_ebca.studio.recipe import Recipe, Source
-from lib_ebca.studio.settings import at_least
-from lib_ebca.studio.task import INVERSIONS, Inverting, Task
-from lib_ebca.studio.values import finite
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import typer
 
-from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.errors import RiskWarning, UserError
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -21,7 +23,8 @@ def sentences() -> Iterator[None]:
     Raises typer.Exit.
     """
     try:
-        yield
+        with _risks_told():
+            yield
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
@@ -30,6 +33,22 @@ def sentences() -> Iterator[None]:
             raise
         typer.echo(f"Error: {sentence}", err=True)
         raise typer.Exit(BAD_INPUT) from None
+
+
+@contextmanager
+def _risks_told() -> Iterator[None]:
+    """A warning of ours becomes one line on stderr; those of the libraries stay as they are."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, RiskWarning):
+                typer.echo(f"Warning: {message}.", err=True)
+            else:
+                usual(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def _sentence(error: Exception) -> str | None:

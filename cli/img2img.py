@@ -8,10 +8,17 @@ from typing import Annotated
 
 import typer
 
-from cli import photo_options, progress
-from cli.options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
-from cli.outputs import Saved
-from cli.photo_options import (
+from lib_ebca.studio import loading, painting, pictures, request, task
+from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.recipe import Recipe
+from lib_ebca.studio.task import Task
+from lib_ebca.studio.values import finite
+
+from . import photo_options, progress
+from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
+from .outputs import Saved
+from .photo_options import (
     CfgOption,
     ClipSkipOption,
     CountOption,
@@ -31,12 +38,6 @@ from cli.photo_options import (
     StepsOption,
     WidthOption,
 )
-from lib_ebca.studio import loading, painting, pictures, request, task
-from lib_ebca.studio import photographs as photo
-from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.recipe import Recipe
-from lib_ebca.studio.task import Task
-from lib_ebca.studio.values import finite
 
 STRENGTH = 0.75
 

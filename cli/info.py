@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from cli.options import JsonOption
 from lib_ebca.studio import infotext, request
+
+from .options import JsonOption
 
 
 def info(

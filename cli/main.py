@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from cli import bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
-from cli.batch import command, grid_command
-from cli.errors import INTERRUPTED, sentences
-from cli.options import PlanCommand
 from lib_ebca.version import __version__
+
+from . import bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
+from .batch import command, grid_command
+from .errors import INTERRUPTED, sentences
+from .options import PlanCommand
 
 
 class EbcaGroup(TyperGroup):

@@ -10,8 +10,9 @@ from typing import Any
 
 import typer
 
-from cli.options import JsonOption
 from lib_ebca.studio.locate import INDEX, MODELS, embedded
+
+from .options import JsonOption
 
 CARD = "card.json"
 

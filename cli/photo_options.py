@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import plan_from_options
 from lib_ebca.studio import request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.recipe import Lora, Recipe, Settings, Source
+
+from .options import plan_from_options
 
 if TYPE_CHECKING:
     from lib_ebca.language.plan import Plan

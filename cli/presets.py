@@ -7,7 +7,7 @@ import shlex
 
 import typer
 
-from cli.options import JsonOption
+from .options import JsonOption
 
 
 def presets(as_json: JsonOption = False) -> None:

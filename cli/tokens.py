@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli.options import (
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
+from lib_ebca.studio.values import readable
+
+from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
@@ -17,8 +20,6 @@ from cli.options import (
     ModelOption,
     plan_from_options,
 )
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
-from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
     from lib_ebca.language.plan import Boost, Plan

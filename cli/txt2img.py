@@ -8,8 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from cli import outputs, progress
-from cli.options import (
+from lib_ebca.studio import loading, request, settings
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.generate import draw
+from lib_ebca.studio.pictures import output_folder
+from lib_ebca.studio.recipe import Lora, Settings
+
+from . import outputs, progress
+from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
@@ -17,18 +23,14 @@ from cli.options import (
     JsonOption,
     ModelOption,
 )
-from cli.photo_options import PresetOption, asked_plan
-from lib_ebca.studio import loading, request, settings
-from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.generate import draw
-from lib_ebca.studio.pictures import output_folder
-from lib_ebca.studio.recipe import Lora, Settings
+from .photo_options import PresetOption, asked_plan
 
 if TYPE_CHECKING:
-    from cli.outputs import Saved
     from lib_ebca.studio.generate import Drawn
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.request import Batch
+
+    from .outputs import Saved
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,5 @@
 """`python -m training --out DIR`."""
 
-from training.cli import app
+from .cli import app
 
 app(prog_name="python -m training")

@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTokenizer
 
-from training.compvis import text_key
-from training.denoiser import Denoiser
-from training.networks import BETAS, PREDICTION
-from training.tokenizer import save_tokenizer
+from .compvis import text_key
+from .denoiser import Denoiser
+from .networks import BETAS, PREDICTION
+from .tokenizer import save_tokenizer
 
 
 def make_pipeline(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer) -> StableDiffusionPipeline:

@@ -11,13 +11,14 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from training.denoiser import GROUNDING, MIN_SNR
-from training.evaluate import sample
-from training.loop import write_text_atomically
-from training.networks import SCALING_FACTOR
-from training.pointing import TIMESTEP
-from training.stages import GUIDANCES, Workshop, load_model
 from world.shapes.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES
+
+from .denoiser import GROUNDING, MIN_SNR
+from .evaluate import sample
+from .loop import write_text_atomically
+from .networks import SCALING_FACTOR
+from .pointing import TIMESTEP
+from .stages import GUIDANCES, Workshop, load_model
 
 SAMPLE_GUIDANCE = 3.0
 SAMPLE_COLUMNS = 8

@@ -10,11 +10,11 @@ from typing import Annotated
 import torch
 import typer
 
-from training.card import write_card
-from training.compvis import export_compvis
-from training.loop import Budget
-from training.networks import FULL, TINY
-from training.stages import (
+from .card import write_card
+from .compvis import export_compvis
+from .loop import Budget
+from .networks import FULL, TINY
+from .stages import (
     Recipe,
     compare_snapshots,
     evaluate_model,

@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from training.grounding import NOBODY, grounding_loss, regions, slot_owners, watch
-from training.loop import LoopSettings, fall, run_loop, step_generator
-from training.networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
-from training.tokenizer import CaptionTokens
-from training.vae import fit_analytic_latent
 from world.shapes.captions import write_captions
 from world.shapes.render import render
 from world.shapes.scenes import sample_scenes
+
+from .grounding import NOBODY, grounding_loss, regions, slot_owners, watch
+from .loop import LoopSettings, fall, run_loop, step_generator
+from .networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
+from .tokenizer import CaptionTokens
+from .vae import fit_analytic_latent
 
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04

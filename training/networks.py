@@ -8,7 +8,7 @@ from typing import Any
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from training.tokenizer import LENGTH
+from .tokenizer import LENGTH
 
 LATENT_CHANNELS = 4
 # SD's schedule keeps 6.8 % of the picture at its last step. A 16 x 16 latent averages the noise down to 1/16, so in

@@ -12,12 +12,13 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from training.evaluate import Rate, rate
-from training.grounding import FIRST_OBJECT, SECOND_OBJECT, regions, watch
-from training.tokenizer import CaptionTokens
 from world.shapes.captions import FIRST, OBJECT_SLOTS, SECOND, write_captions
 from world.shapes.render import render
 from world.shapes.scenes import sample_scenes
+
+from .evaluate import Rate, rate
+from .grounding import FIRST_OBJECT, SECOND_OBJECT, regions, watch
+from .tokenizer import CaptionTokens
 
 TIMESTEP = 500
 # A place counts as on the object where at least this share of it is.

@@ -12,14 +12,14 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from training.assemble import make_pipeline, save_pipeline
-from training.denoiser import Denoiser, make_denoiser, train_denoiser
-from training.evaluate import STEPS, evaluate, judge_accuracy, prompt_sets
-from training.loop import Budget, LoopSettings, save_atomically, write_text_atomically
-from training.networks import FULL, Sizes, make_vae
-from training.pointing import pointing
-from training.tokenizer import build_tokenizer, save_tokenizer
-from training.vae import train_vae
+from .assemble import make_pipeline, save_pipeline
+from .denoiser import Denoiser, make_denoiser, train_denoiser
+from .evaluate import STEPS, evaluate, judge_accuracy, prompt_sets
+from .loop import Budget, LoopSettings, save_atomically, write_text_atomically
+from .networks import FULL, Sizes, make_vae
+from .pointing import pointing
+from .tokenizer import build_tokenizer, save_tokenizer
+from .vae import train_vae
 
 SNAPSHOTS = (0.7, 0.85, 1.0)
 GUIDANCES = (3.0,)

@@ -17,10 +17,11 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from training.loop import LoopSettings, run_loop, step_generator, write_text_atomically
-from training.networks import FULL, Sizes, make_vae
 from world.shapes.render import render
 from world.shapes.scenes import sample_scenes
+
+from .loop import LoopSettings, run_loop, step_generator, write_text_atomically
+from .networks import FULL, Sizes, make_vae
 
 BLOCK = 4
 NOISE = 0.12

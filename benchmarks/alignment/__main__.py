@@ -28,9 +28,9 @@ def study(
     """Sweep on the tuning half, choose by the rule, report on the other half."""
     import torch
 
-    from benchmarks.alignment import study as the_study
-    from benchmarks.alignment.results import ResultsError
-    from benchmarks.alignment.studio import Sampling, Studio
+    from . import study as the_study
+    from .results import ResultsError
+    from .studio import Sampling, Studio
 
     if scope not in the_study.SCOPES:
         raise SystemExit(f"Error: --scope is {scope!r}: it should be one of {', '.join(the_study.SCOPES)}")
@@ -60,7 +60,7 @@ def report(
     model: Annotated[Path, typer.Option(help="The model's folder, for the judge's accuracy.")] = Path("models/shapes"),
 ) -> None:
     """Print the tables of a study, or write them into a page between its markers."""
-    from benchmarks.alignment.page import PageError, renewed, study_tables
+    from .page import PageError, renewed, study_tables
 
     text = study_tables(results, model)
     if page is None:

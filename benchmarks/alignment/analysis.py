@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from benchmarks.alignment.methods import PLAIN
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.results import Line
-from benchmarks.alignment.scoring import Metric
 from world.statistics import Comparison, Estimate, compare, mean, rate
+
+from .methods import PLAIN
+from .prompts import Item
+from .results import Line
+from .scoring import Metric
 
 
 @dataclass(frozen=True)

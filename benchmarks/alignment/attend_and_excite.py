@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import random
 
-from benchmarks.alignment.prompts import Prompt
+from .prompts import Prompt
 
 ANIMALS = ("cat", "dog", "bird", "bear", "lion", "horse", "elephant", "monkey", "frog", "turtle", "rabbit", "mouse")
 OBJECTS = (

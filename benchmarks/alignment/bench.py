@@ -7,17 +7,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alignment import attend_and_excite
-from benchmarks.alignment.analysis import Cost, Figure, costs, figures, outcomes
-from benchmarks.alignment.methods import PLAIN, Method, offered
-from benchmarks.alignment.prompt_file import read_prompts
-from benchmarks.alignment.prompts import SHAPES_SETS, Item, Prompt, items, shapes_prompts
-from benchmarks.alignment.results import Store, read_lines, write_json
-from benchmarks.alignment.runner import Task, run, shard_of
-from benchmarks.alignment.scoring import Metric, Scorer
-from benchmarks.alignment.sheet import COLUMNS, draw_sheet, largest
-from benchmarks.alignment.studio import Studio
-from benchmarks.alignment.tables import Column, Table, table
+from . import attend_and_excite
+from .analysis import Cost, Figure, costs, figures, outcomes
+from .methods import PLAIN, Method, offered
+from .prompt_file import read_prompts
+from .prompts import SHAPES_SETS, Item, Prompt, items, shapes_prompts
+from .results import Store, read_lines, write_json
+from .runner import Task, run, shard_of
+from .scoring import Metric, Scorer
+from .sheet import COLUMNS, draw_sheet, largest
+from .studio import Studio
+from .tables import Column, Table, table
 
 SETS = (*SHAPES_SETS, *attend_and_excite.SETS)
 PART = "all"

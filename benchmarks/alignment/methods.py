@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.alignment.prompts import Prompt
-from benchmarks.alignment.step_rules import Rule
 from lib_ebca.language.plan import Boost, ContextUpdate, Plan
+
+from .prompts import Prompt
+from .step_rules import Rule
 
 PLAIN = "plain"
 

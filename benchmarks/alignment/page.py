@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alignment import sweep
-from benchmarks.alignment.analysis import Figure, costs, figures, outcomes
-from benchmarks.alignment.methods import PLAIN, Method
-from benchmarks.alignment.prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item
-from benchmarks.alignment.results import Line, read_lines, read_run
-from benchmarks.alignment.scoring import Judge, Metric
-from benchmarks.alignment.study import CHOSEN, Counts, Size, parts
-from benchmarks.alignment.tables import Column, Table, markdown, probability, table
 from world.statistics import holm
+
+from . import sweep
+from .analysis import Figure, costs, figures, outcomes
+from .methods import PLAIN, Method
+from .prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item
+from .results import Line, read_lines, read_run
+from .scoring import Judge, Metric
+from .study import CHOSEN, Counts, Size, parts
+from .tables import Column, Table, markdown, probability, table
 
 BLOCK = "tables"
 TUNING, REPORTING = HALVES

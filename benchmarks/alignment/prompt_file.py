@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alignment.prompts import Prompt
+from .prompts import Prompt
 
 
 class PromptFileError(ValueError):

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from benchmarks.alignment.methods import Method
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.results import Line, Store
-from benchmarks.alignment.scoring import Scorer
-from benchmarks.alignment.studio import Studio
+from .methods import Method
+from .prompts import Item
+from .results import Line, Store
+from .scoring import Scorer
+from .studio import Studio
 
 Work = TypeVar("Work")
 

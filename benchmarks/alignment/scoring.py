@@ -8,9 +8,10 @@ from typing import Protocol
 
 from torch import Tensor
 
-from benchmarks.alignment.prompts import Item
 from world.shapes.judge import judge
 from world.shapes.sightings import read
+
+from .prompts import Item
 
 Scores = dict[str, list[float]]
 

@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from benchmarks.alignment.methods import Method, plain
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.scoring import Metric
-from benchmarks.alignment.studio import Studio
+from .methods import Method, plain
+from .prompts import Item
+from .scoring import Metric
+from .studio import Studio
 
 TILE, GAP, LABEL, HEADING = 128, 6, 34, 22
 COLUMNS = 4

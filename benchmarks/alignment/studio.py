@@ -12,13 +12,14 @@ import torch
 from torch import Tensor
 
 import lib_ebca.hosts.diffusers
-from benchmarks.alignment.methods import Method
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.step_rules import installed
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.prompts import PromptEncoder
 from lib_ebca.language.words import TokenisedPrompt
+
+from .methods import Method
+from .prompts import Item
+from .step_rules import installed
 
 
 @dataclass(frozen=True)

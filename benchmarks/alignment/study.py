@@ -9,15 +9,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alignment import sweep
-from benchmarks.alignment.analysis import figures, outcomes
-from benchmarks.alignment.methods import PLAIN, Method, plain
-from benchmarks.alignment.prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item, items, shapes_prompts
-from benchmarks.alignment.results import Line, Store, read_lines, write_json
-from benchmarks.alignment.runner import Task, run, tasks
-from benchmarks.alignment.scoring import Judge
-from benchmarks.alignment.sheet import COLUMNS, draw_sheet, largest
-from benchmarks.alignment.studio import Studio
+from . import sweep
+from .analysis import figures, outcomes
+from .methods import PLAIN, Method, plain
+from .prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item, items, shapes_prompts
+from .results import Line, Store, read_lines, write_json
+from .runner import Task, run, tasks
+from .scoring import Judge
+from .sheet import COLUMNS, draw_sheet, largest
+from .studio import Studio
 
 CHOSEN = "chosen.json"
 FIRST_CHOSEN = 4

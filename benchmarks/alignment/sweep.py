@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from benchmarks.alignment.methods import Method, bcu, bent, boosted, plain
-from benchmarks.alignment.step_rules import (
+from .methods import Method, bcu, bent, boosted, plain
+from .step_rules import (
     Clipped,
     Descent,
     LineSearch,

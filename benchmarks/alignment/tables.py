@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.alignment.analysis import Cost, Figure
-from benchmarks.alignment.scoring import Metric
 from world.statistics import Comparison, Estimate
+
+from .analysis import Cost, Figure
+from .scoring import Metric
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,13 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from benchmarks.alignment.results import Line, Store, read_lines, write_json
-from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
-from benchmarks.editing.methods import Batch, Method, prepared
-from benchmarks.editing.settings import METHODS
 from world.shapes.sightings import read
 from world.statistics import Comparison, Estimate, compare, mean, rate, wilson
+
+from ..alignment.results import Line, Store, read_lines, write_json
+from .edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
+from .methods import Batch, Method, prepared
+from .settings import METHODS
 
 SCENES_SEED = 20_260_501
 """Of the scenes that the table is made of."""

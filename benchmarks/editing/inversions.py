@@ -16,14 +16,15 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.alignment.results import Line, Store, read_lines
-from benchmarks.alignment.tables import Table
-from benchmarks.editing.edits import EditingError, pictures, scene_edits
 from lib_ebca.hosts.diffusers import encoded
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of, pictures_of
 from lib_ebca.photo.inversion import EXACT, FixedPoint
 from lib_ebca.photo.regularisation import PUBLISHED, Regularisation
 from world.statistics import Estimate, mean
+
+from ..alignment.results import Line, Store, read_lines
+from ..alignment.tables import Table
+from .edits import EditingError, pictures, scene_edits
 
 BLOCK = "inversions"
 DRAWN, PHOTOGRAPHS = "drawn", "photographs"

@@ -11,12 +11,13 @@ import torch
 from diffusers import AutoPipelineForImage2Image
 from torch import Tensor
 
-from benchmarks.editing.edits import EditingError, SceneEdit
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of
 from lib_ebca.language.plan import Edit, Plan
 from lib_ebca.photo.inversion import EXACT, Inversion
 from lib_ebca.photo.regularisation import Regularisation
+
+from .edits import EditingError, SceneEdit
 
 FIXED_POINT, PLAIN = "fixed-point", "plain"
 INVERSIONS: dict[str, dict[str, Any]] = {

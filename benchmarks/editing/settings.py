@@ -6,7 +6,7 @@ the most edits done and the rest kept, among equals the one with the most edits 
 
 from __future__ import annotations
 
-from benchmarks.editing.methods import (
+from .methods import (
     FIXED_POINT,
     OBJECT,
     PLAIN,

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from benchmarks.editing.bench import Question
-from benchmarks.editing.edits import KINDS, SceneEdit, pictures
-from benchmarks.editing.methods import Batch, prepared
 from lib_ebca.studio.painting import image_of
 from lib_ebca.studio.pictures import png
 from lib_ebca.studio.sheet import contact_sheet
+
+from .bench import Question
+from .edits import KINDS, SceneEdit, pictures
+from .methods import Batch, prepared
 
 if TYPE_CHECKING:
     from PIL.Image import Image

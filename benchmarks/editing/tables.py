@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.alignment.tables import Table, change, markdown, probability
-from benchmarks.editing.bench import ALL, KEPT, Question, Row, best
 from world.statistics import Estimate
+
+from ..alignment.tables import Table, change, markdown, probability
+from .bench import ALL, KEPT, Question, Row, best
 
 BLOCK, DETAILS = "editing", "editing-details"
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.scoring import Metric, Scores
-from benchmarks.scorers.clip import ClipEncoder
-from benchmarks.scorers.loading import as_images, load
+from ..alignment.prompts import Item
+from ..alignment.scoring import Metric, Scores
+from .clip import ClipEncoder
+from .loading import as_images, load
 
 DEFAULT = "Salesforce/blip-image-captioning-base"
 OPENING = "a picture of"

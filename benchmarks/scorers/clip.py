@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.alignment.prompts import Item
-from benchmarks.alignment.scoring import Metric, Scores
-from benchmarks.scorers.loading import ScorerError, as_images, load
-from benchmarks.scorers.templates import filled, halves
+from ..alignment.prompts import Item
+from ..alignment.scoring import Metric, Scores
+from .loading import ScorerError, as_images, load
+from .templates import filled, halves
 
 DEFAULT = "openai/clip-vit-base-patch16"
 

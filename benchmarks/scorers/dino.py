@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.scorers.loading import ScorerError, as_images, load
+from .loading import ScorerError, as_images, load
 
 DEFAULT = "facebook/dino-vitb8"
 SMALLEST = 1e-8

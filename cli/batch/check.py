@@ -8,12 +8,12 @@ from pathlib import Path
 
 import typer
 
-from cli.batch.estimate import evaluations, in_words, tasks
-from cli.batch.items import Asked, Item
-from cli.batch.manifest import History, Manifest
-from cli.batch.packing import packed
-from cli.batch.session import Options
-from cli.batch.store import Store
+from .estimate import evaluations, in_words, tasks
+from .items import Asked, Item
+from .manifest import History, Manifest
+from .packing import packed
+from .session import Options
+from .store import Store
 
 
 def report(asked: Asked, options: Options, measure: bool, as_json: bool) -> None:
@@ -48,6 +48,34 @@ def report(asked: Asked, options: Options, measure: bool, as_json: bool) -> None
     typer.echo(f"First name:   {asked.items[0].name}")
 
 
+def listing(asked: Asked, as_json: bool) -> None:
+    """Prints a line for each picture: its name, and with `as_json` all that makes it."""
+    for item in asked.items:
+        if not as_json:
+            typer.echo(item.name)
+            continue
+        settings, plan = item.settings, item.wanted.plan
+        facts = {
+            "key": item.key,
+            "name": item.name,
+            "job": item.label,
+            "task": item.job.task,
+            "prompt": item.wanted.prompt,
+            "negative": settings.negative,
+            "seed": item.seed,
+            "model": settings.model,
+            "steps": settings.steps,
+            "cfg": settings.guidance,
+            "sampler": settings.sampler,
+            "bcu": item.job.bcu,
+            "edit": item.job.edit,
+            "boost": item.job.boost,
+            "plan": plan.to_dict(),
+            "axes": dict(item.axes),
+        }
+        typer.echo(json.dumps(facts, ensure_ascii=False))
+
+
 def _history(out: str) -> History:
     if "://" not in out and not Path(out).expanduser().is_dir():
         return History(None, {}, {})
@@ -68,6 +96,6 @@ def _remembered(todo: list[Item], history: History) -> tuple[float | None, str]:
 
 
 def _measured(todo: list[Item], options: Options) -> tuple[float | None, str]:
-    from cli.batch.measure import seconds_for
+    from .measure import seconds_for
 
     return seconds_for(todo, options.batch_size, options.device, options.allow_pickle), ", after a short measurement"

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
-from cli.batch.session import Options, asked_in, carried_out
-from cli.options import AllowPickleOption, JsonOption
 from lib_ebca.studio.errors import UserError
+
+from ..options import AllowPickleOption, JsonOption
+from .session import Options, asked_in, carried_out
 
 FAILED = 1
 
@@ -52,6 +53,9 @@ def batch(
     check: Annotated[
         bool, typer.Option("--check", help="Validate all jobs and say what they cost; draw nothing.")
     ] = False,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Print a line for each picture, with --json all that makes it; draw nothing.")
+    ] = False,
     measure: Annotated[
         bool, typer.Option("--measure", help="With --check: load the models and time a few steps of each.")
     ] = False,
@@ -91,8 +95,13 @@ def batch(
     if measure and not check:
         raise UserError("--measure belongs to --check: add it")
     asked = asked_in(jobs, options)
+    if listed:
+        from .check import listing
+
+        listing(asked, as_json)
+        return
     if check:
-        from cli.batch.check import report
+        from .check import report
 
         report(asked, options, measure, as_json)
         return

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli.batch.grid import Cube
-from cli.batch.items import Item
-from cli.batch.manifest import Line
-from cli.batch.names import safe
-from cli.batch.store import Store
 from lib_ebca.studio import infotext, pictures
 from lib_ebca.studio.sheet import contact_sheet
+
+from .grid import Cube
+from .items import Item
+from .manifest import Line
+from .names import safe
+from .store import Store
 
 if TYPE_CHECKING:
     from PIL.Image import Image

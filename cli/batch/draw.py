@@ -6,9 +6,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cli import photo_options
-from cli.batch.packing import Pack
-from cli.batch.schema import EditPhoto, Img2img, Inpaint, Txt2img
 from lib_ebca.studio import photographs as photo
 from lib_ebca.studio import request, settings
 from lib_ebca.studio.errors import UserError
@@ -17,12 +14,17 @@ from lib_ebca.studio.recipe import Recipe, to_text
 from lib_ebca.studio.task import Inverting, Task
 from lib_ebca.studio.task import to_text as task_text
 
+from .. import photo_options
+from .packing import Pack
+from .schema import EditPhoto, Img2img, Inpaint, Txt2img
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from cli.batch.items import Item
     from lib_ebca.studio.generate import Drawn
     from lib_ebca.studio.loading import Model
+
+    from .items import Item
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cli.batch.items import Item
-from cli.batch.schema import EditPhoto, Img2img, Inpaint
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import INDEX, SCHEDULER, locate
 from lib_ebca.studio.samplers import DEFAULT, default_of
+
+from .items import Item
+from .schema import EditPhoto, Img2img, Inpaint
 
 _XL = "StableDiffusionXL"
 

@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from cli.batch.items import Item
 from lib_ebca.studio.errors import UserError
+
+from .items import Item
 
 _LONGEST_LABEL = 40
 

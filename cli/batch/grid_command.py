@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from cli.batch.command import (
+from ..options import AllowPickleOption
+from .command import (
     FAILED,
     AddressOption,
     BatchSizeOption,
@@ -20,8 +21,7 @@ from cli.batch.command import (
     RetryOption,
     WorkersOption,
 )
-from cli.batch.session import Options, asked_in, carried_out
-from cli.options import AllowPickleOption
+from .session import Options, asked_in, carried_out
 
 
 def grid(
@@ -44,10 +44,10 @@ def grid(
 
     Each further axis than two makes a PNG of its own for each value; the HTML page has a slider for every axis.
     """
-    from cli.batch import contact
-    from cli.batch.grid import cubes
-    from cli.batch.manifest import Manifest
-    from cli.batch.store import Store
+    from . import contact
+    from .grid import cubes
+    from .manifest import Manifest
+    from .store import Store
 
     options = Options(
         out,

@@ -10,16 +10,17 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-from cli import photo_options
-from cli.batch import matrix, schema
-from cli.batch.matrix import MOST, Cell, RawJob
-from cli.batch.schema import AnyJob, EditPhoto
-from cli.batch.source import JobsError, Place
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import embedded, locate
 from lib_ebca.studio.recipe import Lora, Settings
 from lib_ebca.studio.request import Wanted
+
+from .. import photo_options
+from . import matrix, schema
+from .matrix import MOST, Cell, RawJob
+from .schema import AnyJob, EditPhoto
+from .source import JobsError, Place
 
 # Part of every key: raised when the same job begins to mean another picture.
 _VERSION = 1

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
-from cli.batch.items import Item
-from cli.batch.outcome import Outcome
-from cli.batch.run import Engine
-from cli.batch.studio import Studio, Terms
+from .items import Item
+from .outcome import Outcome
+from .run import Engine
+from .studio import Studio, Terms
 
 
 def local_engine(url: str, terms: Terms) -> Engine:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from cli.batch.outcome import Failed, Made, Note, Outcome
-from cli.batch.store import Store
 from lib_ebca.studio.errors import UserError
+
+from .outcome import Failed, Made, Note, Outcome
+from .store import Store
 
 KINDS = ("tensorboard", "wandb")
 Log = Callable[[Outcome], None]

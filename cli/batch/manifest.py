@@ -9,9 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from cli.batch.outcome import Failed, Made
-from cli.batch.store import Store, digest_of
 from lib_ebca.version import __version__
+
+from .outcome import Failed, Made
+from .store import Store, digest_of
 
 NAME = "manifest.jsonl"
 _SEGMENTS = "manifest/"

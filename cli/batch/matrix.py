@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.batch.schema import FIELDS, TASKS, unknown
-from cli.batch.source import Document, JobsError, Place, Sourced, read, text_of
 from lib_ebca.studio.errors import UserError
+
+from .schema import FIELDS, TASKS, unknown
+from .source import Document, JobsError, Place, Sourced, read, text_of
 
 MOST = 10**6  # pictures of one run
 _KEYS = frozenset({"include", "defaults", "jobs"})

@@ -6,10 +6,11 @@ from collections.abc import Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from cli.batch.estimate import evaluations
-from cli.batch.items import Item
-from cli.batch.packing import packed
 from lib_ebca.studio.errors import UserError
+
+from .estimate import evaluations
+from .items import Item
+from .packing import packed
 
 if TYPE_CHECKING:
     from lib_ebca.studio.loading import Model

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from cli.batch.items import Item
 from lib_ebca.studio.errors import UserError
+
+from .items import Item
 
 PATTERN = "{prompt}-{seed}"
 FIELDS = ("number", "job", "task", "prompt", "seed", "model", "steps", "cfg", "sampler", "key")

@@ -6,8 +6,8 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from cli.batch.items import Item
-from cli.batch.schema import EditPhoto, Txt2img
+from .items import Item
+from .schema import EditPhoto, Txt2img
 
 Pack = tuple[Item, ...]
 

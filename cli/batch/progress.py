@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import typer
 
-from cli.batch.outcome import Failed, Made, Note, Outcome
+from .outcome import Failed, Made, Note, Outcome
 
 _WINDOW = 32  # pictures that a worker's rate is taken over
 _SHOWN = 8  # workers that have a rate of their own on the bar

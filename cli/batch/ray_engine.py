@@ -16,13 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from cli.batch.items import Item
-from cli.batch.outcome import Failed, Note, Outcome
-from cli.batch.packing import Pack, cut, packed
-from cli.batch.run import Engine
-from cli.batch.store import Store
-from cli.batch.studio import DeviceLost, Studio, Terms
 from lib_ebca.studio.errors import UserError
+
+from .items import Item
+from .outcome import Failed, Note, Outcome
+from .packing import Pack, cut, packed
+from .run import Engine
+from .store import Store
+from .studio import DeviceLost, Studio, Terms
 
 _AHEAD = 2  # packs a worker has at a time: while it answers for one it draws the next
 _DEATHS = 3  # of workers over one picture, after which the picture is held to be the cause

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
-from cli.batch.items import Asked, Item
-from cli.batch.manifest import History, Line, Manifest
-from cli.batch.outcome import Failed, Made, Note, Outcome
-from cli.batch.store import Store
 from lib_ebca.studio.errors import UserError
+
+from .items import Asked, Item
+from .manifest import History, Line, Manifest
+from .outcome import Failed, Made, Note, Outcome
+from .store import Store
 
 Engine = Callable[[Sequence[Item], dict[str, str]], AbstractContextManager[Iterator[Sequence[Outcome]]]]
 """Makes items; takes the hashes of the models used before. Gives outcomes in the groups in which they come in."""

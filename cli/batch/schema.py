@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from cli.batch.source import JobsError, Place
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
+
+from .source import JobsError, Place
 
 _LAST_SEED = 2**63 - 1
 

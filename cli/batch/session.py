@@ -12,9 +12,9 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.settings import at_least
 
 if TYPE_CHECKING:
-    from cli.batch.items import Asked
-    from cli.batch.outcome import Outcome
-    from cli.batch.run import Engine, Summary
+    from .items import Asked
+    from .outcome import Outcome
+    from .run import Engine, Summary
 
 ENGINES = ("local", "ray")
 
@@ -41,8 +41,8 @@ class Options:
 
 def asked_in(jobs: Path, options: Options) -> Asked:
     """The pictures that the file asks for, with their names. Loads no model. Raises UserError."""
-    from cli.batch.items import asked
-    from cli.batch.names import PATTERN, named
+    from .items import asked
+    from .names import PATTERN, named
 
     at_least("--batch-size", options.batch_size, 1)
     found = asked(jobs, options.allow_pickle)
@@ -51,11 +51,11 @@ def asked_in(jobs: Path, options: Options) -> Asked:
 
 def carried_out(asked: Asked, options: Options) -> Summary:
     """Makes what is missing. Raises UserError."""
-    from cli.batch.logs import logging_to
-    from cli.batch.manifest import Manifest
-    from cli.batch.progress import shown
-    from cli.batch.run import hashes_in, run, work
-    from cli.batch.store import Store
+    from .logs import logging_to
+    from .manifest import Manifest
+    from .progress import shown
+    from .run import hashes_in, run, work
+    from .store import Store
 
     engine = _engine(options)
     store = Store(options.out)
@@ -80,18 +80,18 @@ def carried_out(asked: Asked, options: Options) -> Summary:
 
 
 def _engine(options: Options) -> Engine:
-    from cli.batch.studio import Terms
+    from .studio import Terms
 
     terms = Terms(options.batch_size, options.device, options.allow_pickle)
     if options.engine == "local":
         if options.address is not None or options.workers is not None:
             raise UserError("--address and --workers belong to --engine ray: add it")
-        from cli.batch.local_engine import local_engine
+        from .local_engine import local_engine
 
         return local_engine(options.out, terms)
     if options.engine == "ray":
         at_least("--workers", 1 if options.workers is None else options.workers, 1)
-        from cli.batch.ray_engine import Cluster, ray_engine
+        from .ray_engine import Cluster, ray_engine
 
         return ray_engine(options.out, terms, Cluster(options.address, options.workers))
     raise UserError(f"--engine is {options.engine!r}: it should be one of {', '.join(ENGINES)}")

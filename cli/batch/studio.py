@@ -13,19 +13,21 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from cli.batch import draw
-from cli.batch.estimate import evaluations
-from cli.batch.items import Item
-from cli.batch.memo import Memo, memos_for, remembering
-from cli.batch.outcome import Failed, Made, Note, Outcome
-from cli.batch.packing import Pack, chunks, cut, model_of, packed, shape
-from cli.batch.store import Store, digest_of
 from lib_ebca.studio import pictures
 from lib_ebca.studio.errors import UserError
 
+from . import draw
+from .estimate import evaluations
+from .items import Item
+from .memo import Memo, memos_for, remembering
+from .outcome import Failed, Made, Note, Outcome
+from .packing import Pack, chunks, cut, model_of, packed, shape
+from .store import Store, digest_of
+
 if TYPE_CHECKING:
-    from cli.batch.draw import Picture
     from lib_ebca.studio.loading import Model
+
+    from .draw import Picture
 
 _WRITERS = 4
 # What the libraries say when memory is short, where they have no exception of its own for it.

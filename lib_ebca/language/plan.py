@@ -186,19 +186,6 @@ class Plan:
             boosts=_parts_from_dicts(Boost, known.get("boosts", ()), "boosts"),
         )
 
-    def to_text(self) -> str:
-        """The plan as directives, for a prompt or a picture's parameters."""
-        from lib_ebca.language.directives import write  # directives are built on plans
-
-        return write(self)
-
-    @classmethod
-    def from_text(cls, text: str) -> Plan:
-        """The plan of the directives in `text`. Raises DirectiveError."""
-        from lib_ebca.language.directives import parse
-
-        return parse(text).plan
-
 
 def _ever_on(start: float, until: float) -> bool:
     return start < until or until == 1.0

@@ -5,15 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import warnings
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-import typer
+from lib_ebca.studio.errors import RiskWarning, UserError
 
-from lib_ebca.studio.errors import UserError
-
-MODELS = Path(__file__).resolve().parents[2] / "models"
+_PACKAGE = Path(__file__).resolve().parents[1]
+# Inside the package in a wheel, beside it in a checkout.
+MODELS = _PACKAGE / "models" if (_PACKAGE / "models").is_dir() else _PACKAGE.parent / "models"
 INDEX = "model_index.json"
 SCHEDULER = "scheduler/scheduler_config.json"
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
@@ -95,7 +96,7 @@ def refuse_pickle(path: Path, allowed: bool) -> None:
             f"{path} is a pickle, which can run code of its own when it is read: "
             "use a .safetensors file, or add --allow-pickle if you trust where it came from"
         )
-    typer.echo(f"Warning: {path} is a pickle, which can run code of its own when it is read.", err=True)
+    warnings.warn(f"{path} is a pickle, which can run code of its own when it is read", RiskWarning, stacklevel=2)
 
 
 def pipeline_class(index: Path) -> str:

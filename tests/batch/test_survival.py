@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from benchmarks.batches import check, survive, throughput
+from benchmarks.batches import check, listed, survive, throughput
 from cli.batch.manifest import NAME
 from cli.batch.store import digest_of
 from lib_ebca.studio.locate import embedded
@@ -29,7 +29,7 @@ def test_a_batch_survives(write: Write, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_batch_is_timed(write: Write) -> None:
     file = write({"prompt": "a cat <bcu:1:1>", "count": 2, "boost": "cat:2", "negative": "x", "sampler": "Euler"})
-    timed = throughput(asked(file).items, batch_size=2, rounds=1)
+    timed = throughput(listed(file), batch_size=2, rounds=1)
     assert len(timed.ways) == 3
     assert all(way.clock > way.drawing > 0 and way.cpu > 0 for (way,) in timed.ways.values())
     assert timed.difference <= 1
@@ -38,9 +38,9 @@ def test_a_batch_is_timed(write: Write) -> None:
 def test_the_check_finds_what_is_wrong(write: Write, tmp_path: Path) -> None:
     file, out = write({"prompt": "a cat", "count": 2}), tmp_path / "out"
     carry_out(file, out)
-    items = asked(file).items
+    items = listed(file)
     check(items, out)
-    picture, manifest = out / items[0].name, out / NAME
+    picture, manifest = out / items[0]["name"], out / NAME
     whole, said = picture.read_bytes(), manifest.read_text()
 
     picture.unlink()

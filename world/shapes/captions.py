@@ -12,7 +12,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from world.shapes.scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES, Scene, SceneBatch, relation_of
+from .scenes import COLOURS, PATTERNS, RELATIONS, SHAPES, STYLES, TONES, Scene, SceneBatch, relation_of
 
 OPENINGS = ("", "a photo of", "a picture of", "a drawing of", "an image of", "there is")
 JOINTS = ("and", ",", "next to", "with", *RELATIONS, "to the left of", "to the right of")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from world.shapes.scenes import COLOURS, SHAPES
-from world.shapes.sightings import Reading, Sighting
+from .scenes import COLOURS, SHAPES
+from .sightings import Reading, Sighting
 
 
 @dataclass(frozen=True)

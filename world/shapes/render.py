@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from world.shapes.scenes import COLOURS, PALETTE, SHAPES, SIZE, STYLES, TONE_LEVEL, TONES, SceneBatch
+from .scenes import COLOURS, PALETTE, SHAPES, SIZE, STYLES, TONE_LEVEL, TONES, SceneBatch
 
 ATLAS_SIZE = 128
 ATLAS_REACH = 1.6

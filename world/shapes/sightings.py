@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from world.shapes.render import CHECK_CELL, render
-from world.shapes.scenes import (
+from .render import CHECK_CELL, render
+from .scenes import (
     COLOURS,
     PALETTE,
     PATTERNS,
