@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import numbers
+import re
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 MOST_COUNTED = 999_999
+_OCCURRENCE = re.compile(r"(.*\S)\s*#([0-9]{1,6})", re.DOTALL)
 _Part = TypeVar("_Part")
 
 
@@ -69,6 +71,19 @@ def filled_text(field: str, value: object, expected: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise PlanError(field, value, expected)
     return value.strip()
+
+
+def word_and_occurrence(value: object, occurrence: int | None) -> tuple[str, int | None]:
+    """A word or phrase of the prompt and which of its occurrences is meant; "shirt#2" is shirt, 2."""
+    word = filled_text("word", value, "a word or phrase of the prompt, or *")
+    numbered = _OCCURRENCE.fullmatch(word)
+    if occurrence is None and numbered is not None:
+        word, occurrence = numbered.group(1), int(numbered.group(2))
+    if occurrence is not None:
+        occurrence = count_from_one("occurrence", occurrence)
+        if word == "*":
+            raise PlanError("occurrence", occurrence, "left out for *, which means every content word")
+    return word, occurrence
 
 
 def window(start: object, until: object) -> tuple[float, float]:

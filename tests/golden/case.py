@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,7 @@ class Case:
 
     Attributes:
         name: its name, and that of its files.
-        level: layer, unet, loop, energy or gamma_schedule.
+        level: layer, unet, loop, energy or gamma_schedule, or one of the other methods' levels.
         folder: where its files are, and those of the weights it uses.
     """
 
@@ -47,15 +47,31 @@ class Case:
 
     @property
     def expected(self) -> dict[str, Tensor]:
-        """What the float64 run of the reference gave, by name."""
-        return {name.removeprefix("out64."): t for name, t in self.tensors.items() if name.startswith("out64.")}
+        """What the float64 run of the reference gave, by name; its counts and numbers too."""
+        tensors = {name.removeprefix("out64."): t for name, t in self.tensors.items() if name.startswith("out64.")}
+        return tensors | numbers_of(self.meta.get("expected_values") or {})
 
     def noise(self, name: str) -> float:
         """How far the reference's float32 run came from its float64 run in one tensor."""
         stated = self.meta.get("f32_vs_f64_max_abs", {})
         if name in stated:
             return float(stated[name])
+        if f"out64.{name}" not in self.tensors:
+            return 0.0  # a count
         return float((self.tensors[f"out32.{name}"].double() - self.tensors[f"out64.{name}"]).abs().max())
+
+
+def numbers_of(values: Mapping[str, Any]) -> dict[str, Tensor]:
+    """Numbers and lists of numbers as float64 tensors, those of nested mappings by their joined names (`a.b`)."""
+    found: dict[str, Tensor] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= {f"{name}.{inner}": tensor for inner, tensor in numbers_of(value).items()}
+        elif isinstance(value, list) and value and isinstance(value[0], list):
+            found |= numbers_of({name: {str(i): inner for i, inner in enumerate(value)}})
+        else:
+            found[name] = torch.tensor(value, dtype=torch.float64)
+    return found
 
 
 def cases(folder: Path) -> Iterator[Case]:

@@ -1,0 +1,131 @@
+"""Each directive's arguments to its part of a plan, and back."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from lib_ebca.language.checks import PlanError, shortened
+from lib_ebca.language.parts import Boost, ContextUpdate, Edit
+from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError, found
+
+Part = ContextUpdate | Edit | Boost
+
+_TO_ESCAPE = re.compile(r"[\\:<>]")
+_EDIT_KEYS = ("from", "until", "attn", "norm")
+_UPDATE_KEYS = ("from", "until", "schedule", "ratio", "prior")
+_WORD_KEYS = ("schedule", "prior")
+
+
+def read(directive: Directive) -> Part:
+    """The part that a directive asks for. Raises DirectiveError."""
+    try:
+        return _READERS[directive.name](directive)
+    except PlanError as error:
+        field = "from" if error.field == "start" else error.field
+        directive.refuse(f"{field} is {error.shown}: it should be {error.expected}")
+
+
+def _read_edit(directive: Directive) -> Edit:
+    (strength,) = _numbers(directive, ("STRENGTH",))
+    values = _values(directive, _EDIT_KEYS)
+    return Edit(directive.body, strength, **values)
+
+
+def _read_update(directive: Directive) -> ContextUpdate:
+    values = _values(directive, _UPDATE_KEYS)
+    if not directive.positional:
+        return ContextUpdate(**values)
+    attn, norm = _numbers(directive, ("ATTN", "NORM"))
+    return ContextUpdate(attn, norm, **values)
+
+
+def _read_boost(directive: Directive) -> Boost:
+    (factor,) = _numbers(directive, ("FACTOR",))
+    _values(directive, ())
+    return Boost(directive.body, factor)
+
+
+_READERS: dict[str, Callable[[Directive], Part]] = {
+    "edit": _read_edit,
+    "bcu": _read_update,
+    "boost": _read_boost,
+}
+
+
+def _numbers(directive: Directive, names: tuple[str, ...]) -> tuple[float, ...]:
+    numbers, wanted = directive.positional, " and ".join(names)
+    if len(numbers) < len(names):
+        directive.refuse(f"it lacks {names[len(numbers)]}, a number; the form is {FORMS[directive.name]}")
+    if len(numbers) > len(names):
+        escape = "" if directive.name == "bcu" else "; a colon that belongs to the text is written \\:"
+        directive.refuse(f"it should end in {wanted}, but has {len(numbers)} numbers{escape}")
+    for name, number in zip(names, numbers, strict=True):
+        if not math.isfinite(number):
+            directive.refuse(f"{name} is {number}: it should be a finite number")
+    return numbers
+
+
+def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for key, value in directive.keyed:
+        if key not in keys:
+            known = f"it knows {', '.join(keys)}" if keys else "it takes none"
+            escape = "" if directive.name == "bcu" else " (a colon that belongs to the text is written \\:)"
+            directive.refuse(f"{directive.name} does not know the argument {shortened(key, 30)!r}: {known}{escape}")
+        name = "start" if key == "from" else key  # from is a word of Python's own
+        if name in values:
+            directive.refuse(f"{key} should be given once")
+        if key in _WORD_KEYS:
+            values[name] = value.lower()
+        elif NUMBER.fullmatch(value) and math.isfinite(float(value)):
+            values[name] = float(value)
+        else:
+            directive.refuse(f"{key} is {shortened(value, 30)!r}: it should be a finite number")
+    return values
+
+
+def write_update(update: ContextUpdate) -> str:
+    """The directive that reads back to an equal update."""
+    keyed = _write_values(update, ContextUpdate(), _UPDATE_KEYS)
+    return f"<bcu:{_write_number(update.attn)}:{_write_number(update.norm)}{keyed}>"
+
+
+def write_edit(edit: Edit) -> str:
+    """The directive that reads back to an equal edit."""
+    keyed = _write_values(edit, Edit(edit.text, edit.strength), _EDIT_KEYS)
+    return _write_readable(edit, "edit", edit.text, f"{_write_number(edit.strength)}{keyed}")
+
+
+def write_boost(boost: Boost) -> str:
+    """The directive that reads back to an equal boost."""
+    word = boost.word if boost.occurrence is None else f"{boost.word}#{boost.occurrence}"
+    return _write_readable(boost, "boost", word, _write_number(boost.factor))
+
+
+def _write_readable(part: Edit | Boost, name: str, text: str, arguments: str) -> str:
+    """Without escapes where it reads back all the same: "(red:1.3) scarf" and "<lora:x:1> cat" do."""
+    plain = f"<{name}:{text}:{arguments}>"
+    try:
+        first = next(found(plain))
+        if first.end == len(plain) and read(first) == part:
+            return plain
+    except DirectiveError:
+        pass
+    return f"<{name}:{_TO_ESCAPE.sub(_escape, text)}:{arguments}>"
+
+
+def _escape(special: re.Match[str]) -> str:
+    return f"\\{special[0]}"
+
+
+def _write_values(part: ContextUpdate | Edit, usual: ContextUpdate | Edit, keys: tuple[str, ...]) -> str:
+    fields = [(key, "start" if key == "from" else key) for key in keys]
+    values = [(key, getattr(part, name)) for key, name in fields if getattr(part, name) != getattr(usual, name)]
+    return "".join(f":{key}={value if isinstance(value, str) else _write_number(value)}" for key, value in values)
+
+
+def _write_number(value: float) -> str:
+    return repr(value).removesuffix(".0")
