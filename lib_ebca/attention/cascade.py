@@ -7,7 +7,7 @@ the next.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -29,7 +29,7 @@ class UnknownSizeError(ValueError):
 
 
 KeysValues = dict[int, tuple[Tensor, Tensor]]
-"""By layer: the keys of contexts that are the same at every evaluation, and their values times their rows' shares."""
+"""By layer: the keys of contexts that are the same at every evaluation, and their values times shares and factors."""
 
 
 @dataclass
@@ -70,7 +70,7 @@ class Evaluation:
     @property
     def acts(self) -> bool:
         """Whether any layer's output can differ from the stock model's."""
-        return self.moment.update is not None or bool(self.streams)
+        return self.moment.update is not None or bool(self.streams) or self.moment.factors is not None
 
 
 class Cascade:
@@ -83,6 +83,7 @@ class Cascade:
             it. None takes every update.
         drift: keep what the editorial contexts gained in one evaluation for the next, as the published code does.
         recorder: keeps energies and attention maps.
+        tell: takes a sentence for the user where something asked for is left out.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class Cascade:
         layers: int | None = None,
         drift: bool = False,
         recorder: Recorder | None = None,
+        tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if len(pictures) != len(timetables):
             raise ValueError(f"{len(pictures)} pictures have {len(timetables)} timetables; give each its own")
@@ -101,13 +103,14 @@ class Cascade:
         self.layers = layers
         self.drift = drift
         self.recorder = recorder
+        self.tell = tell
         self.evaluation: Evaluation | None = None
         self.number = -1
         self.adjoints: dict[int, Adjoint] = {}
         self._rows = Rows((), ())
         self._size = (0, 0)
         self._given: Tensor | None = None
-        self._strengths: tuple[tuple[float, ...], ...] = ()
+        self._shares: tuple[tuple[object, ...], ...] = ()
         self._kept: dict[tuple[Member, ...], KeysValues] = {}
         self._kept_main: KeysValues = {}
         self._moments: dict[tuple[tuple[Values, ...], Rows, int], Moment] = {}
@@ -186,20 +189,20 @@ class Cascade:
         if key not in self._moments:
             self._moments[key] = moment(self.pictures, values, self._rows, given, self.drift)
         now = self._moments[key]
-        kept_main = self._keep(given, tuple(each.strengths for each in values), again)
+        kept_main = self._keep(given, tuple((each.strengths, each.factors) for each in values), again)
         main = given if given.dtype == torch.float64 else given.float()
         streams = [Stream(self._contexts(group, main), group, self._kept_of(group)) for group in now.groups]
         return Evaluation(now, main, streams, self._size, None if now.update is not None else kept_main)
 
-    def _keep(self, given: Tensor, strengths: tuple[tuple[float, ...], ...], again: bool) -> KeysValues | None:
+    def _keep(self, given: Tensor, shares: tuple[tuple[object, ...], ...], again: bool) -> KeysValues | None:
         """Forget what is outdated, and say where the main context's keys and values are kept.
 
         A host that hands over another tensor each time would never read them again: they are kept from the second
         evaluation with the same one on, unless ``again`` says that it will be.
         """
-        if strengths != self._strengths:
-            # The values hold the shares.
-            self._kept, self._kept_main, self._strengths = {}, {}, strengths
+        if shares != self._shares:
+            # The values hold the shares and the factors.
+            self._kept, self._kept_main, self._shares = {}, {}, shares
         if given is self._given:
             return self._kept_main
         # The edits are the cascade's own; the unconditional embedding and the prompt are the host's.

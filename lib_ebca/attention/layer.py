@@ -12,6 +12,11 @@ from lib_ebca.attention.adjoint import Adjoint, adjoint
 from lib_ebca.attention.cascade import Cascade, Evaluation, KeysValues, Stream, UnknownSizeError, layer_size
 from lib_ebca.attention.energy import key_step, merge_heads, picture_pull, prior_weights, split_heads
 from lib_ebca.attention.moment import Group, Update, Where
+from lib_ebca.attention.value_factors import ValueFactors
+
+FACTORS_LEFT_OUT = (
+    "Factors of words by head were left out in layers whose attention another extension or processor computes."
+)
 
 
 @dataclass(frozen=True)
@@ -96,7 +101,7 @@ def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> N
         if _moves(layer, cascade, evaluation):
             _adjoint(layer, cascade, given)
         if evaluation.kept is not None:
-            _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+            _main_keys_values(layer, evaluation, given)
         for stream in evaluation.streams:
             if stream.kept is not None:
                 _keys_values(layer, stream.context, given, stream.group.weights, stream.kept)
@@ -108,7 +113,7 @@ def _fused(
     """The queries are made once for the output, every edit and the update."""
     queries = layer.to_q(hidden_states)
     query = split_heads(queries, layer.heads)
-    keys, values = _keys_values(layer, evaluation.main, given, evaluation.moment.weight, evaluation.kept)
+    keys, values = _main_keys_values(layer, evaluation, given)
     output = _attended(layer, query, keys, values)
     for stream in evaluation.streams:
         output = _averaged(layer, cascade, stream, queries, given, output)
@@ -117,16 +122,28 @@ def _fused(
     return layer.to_out(output.to(query.dtype))
 
 
+def _main_keys_values(layer: Projections, evaluation: Evaluation, given: Tensor) -> tuple[Tensor, Tensor]:
+    now = evaluation.moment
+    return _keys_values(layer, evaluation.main, given, now.weight, evaluation.kept, now.factors)
+
+
 def _keys_values(
-    layer: Projections, context: Tensor, given: Tensor, weight: Tensor | None, kept: KeysValues | None
+    layer: Projections,
+    context: Tensor,
+    given: Tensor,
+    weight: Tensor | None,
+    kept: KeysValues | None,
+    factors: ValueFactors | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Keys of a context, and values times the rows' shares of the output: fewer numbers than the output has."""
+    """Keys of a context, and values times the rows' shares and factors: fewer numbers than the output has."""
     if kept is not None and layer.index in kept:
         return kept[layer.index]
     context = context.to(given.dtype)
     keys, values = layer.to_k(context), layer.to_v(context)
     if weight is not None:
         values = values * weight.to(values.dtype)
+    if factors is not None:
+        values = factors.scaled(values, layer.index)
     # A graph of gradients serves one evaluation.
     if kept is not None and not keys.requires_grad and not values.requires_grad:
         kept[layer.index] = keys, values
@@ -174,6 +191,8 @@ def _wrapped(
     """Somebody else's attention is called for the main context and for each edit, and averaged."""
     output = attend(evaluation.main.to(given.dtype))
     now = evaluation.moment
+    if now.factors is not None:
+        cascade.tell(FACTORS_LEFT_OUT)
     if now.weight is not None:
         output = output * now.weight.to(output.dtype)
     for stream in evaluation.streams:

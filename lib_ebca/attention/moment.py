@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lib_ebca.attention.energy import PRIOR_SCALE, composition_weights
 from lib_ebca.attention.picture import Picture, Rows, Values
+from lib_ebca.attention.value_factors import ValueFactors, value_factors
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,12 +77,14 @@ class Moment:
         update: BCU on the main context, None if it stays as it is.
         weight: (B, 1, 1): share of the main output in each row; None if it is all of it.
         groups: the editorial contexts that act.
+        factors: of the main context's values, head by head; None if every one is 1.
     """
 
     rows: Rows
     update: Update | None
     weight: Tensor | None
     groups: tuple[Group, ...]
+    factors: ValueFactors | None = None
 
 
 def moment(
@@ -103,6 +106,7 @@ def moment(
         _main_update(layout, pictures, values, rows),
         _main_weight(layout, values, rows, members),
         _groups(layout, pictures, values, rows, members),
+        value_factors(pictures, values, rows, given),
     )
 
 

@@ -11,6 +11,21 @@ from lib_ebca.language.schedule import edit_table, update_table
 
 
 @dataclass(frozen=True, eq=False)
+class TokenFactors:
+    """What the attention to some tokens of a picture's main context is multiplied by, after the softmax.
+
+    Attributes:
+        tokens: rows of the context.
+        factor: for every head, unless `heads` says otherwise.
+        heads: for each layer in the order of execution a factor for each head, (h,).
+    """
+
+    tokens: tuple[int, ...]
+    factor: float = 1.0
+    heads: tuple[Tensor, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Picture:
     """The tensors of one picture's plan.
 
@@ -18,16 +33,18 @@ class Picture:
         edits: the editorial prompts' contexts, (T_s, D) each.
         boosts: a factor for each row of the picture's main context, (T,), or None.
         mask: (H, W) in [0, 1] at any resolution; where it is 1 the picture pulls at its words. None: everywhere.
+        factors: of the attention to tokens of the main context, in the conditional rows.
     """
 
     edits: tuple[Tensor, ...] = ()
     boosts: tuple[float, ...] | None = None
     mask: Tensor | None = None
+    factors: tuple[TokenFactors, ...] = ()
 
 
 @dataclass(frozen=True)
 class Values:
-    """A plan's numbers at one evaluation of the UNet."""
+    """A plan's numbers at one evaluation of the UNet; `factors` says which of the picture's factors are on."""
 
     attn: float = 0.0
     norm: float = 0.0
@@ -35,6 +52,7 @@ class Values:
     strengths: tuple[float, ...] = ()
     edit_attn: tuple[float, ...] = ()
     edit_norm: tuple[float, ...] = ()
+    factors: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)
