@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
@@ -52,7 +52,7 @@ class Values:
     strengths: tuple[float, ...] = ()
     edit_attn: tuple[float, ...] = ()
     edit_norm: tuple[float, ...] = ()
-    factors: tuple[bool, ...] = ()
+    factors: tuple[bool, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

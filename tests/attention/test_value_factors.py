@@ -43,7 +43,7 @@ def pictures(draw: st.DrawFn) -> tuple[list[Picture], list[list[Values]]]:
         found.append(Picture(edit_contexts(int(edited), seed=40 + number), None, mask, factors))
         edits = ((0.7,), (0.0,), (0.0,)) if edited else ((), (), ())
         on = [tuple(draw(st.booleans()) for _ in factors) for _ in range(2)]
-        over.append([Values(0.0, 0.0, "published", *edits, now) for now in on])
+        over.append([Values(0.0, 0.0, "published", *edits, factors=now) for now in on])
     return found, over
 
 
