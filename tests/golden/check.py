@@ -83,6 +83,9 @@ def verdicts_on(case: Case) -> Iterator[Verdict]:
     if case.level == "gamma_schedule":
         yield from _tables(case)
         return
+    if case.level == "hrv_heads":
+        yield from _places(case)
+        return
     for precision in PRECISIONS:
         # A case that breaks down has failed, and the others are to be run all the same.
         try:
@@ -118,6 +121,14 @@ def _tables(case: Case) -> Iterator[Verdict]:
         error = schedule_level.error(published)
         name = f"{case.name}[{number}] {published['name']}"
         yield Verdict(case.level, name, "exact", "failed" if error else "passed", error, _share(error, 0.0), "values")
+
+
+def _places(case: Case) -> Iterator[Verdict]:
+    for family, table in case.meta["tables"].items():
+        wrong = head_relevance_level.misplaced(table)
+        error = float(len(wrong))
+        status: Literal["passed", "failed"] = "failed" if wrong else "passed"
+        yield Verdict(case.level, f"{case.name} {family}", "exact", status, error, _share(error, 0.0), ", ".join(wrong))
 
 
 def _distance(found: Tensor, wanted: Tensor) -> float:

@@ -48,6 +48,11 @@ def unet_of(case: Case, dtype: torch.dtype) -> UNet2DConditionModel:
     return _unet(case.folder, case.meta["unet"], case.meta["inpaint"], dtype)
 
 
+def unet_named(folder: Path, name: str, dtype: torch.dtype) -> UNet2DConditionModel:
+    """The four-channel UNet in the files of that name."""
+    return _unet(folder, name.removeprefix("unet_"), False, dtype)
+
+
 @cache
 def _unet(folder: Path, name: str, inpaint: bool, dtype: torch.dtype) -> UNet2DConditionModel:
     config = Case(f"unet_{name}", "weights", folder).meta["config"]
