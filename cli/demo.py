@@ -8,16 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lib_ebca.studio import generate, loading, pictures, plots, request, settings
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings, to_text
+from lib_ebca.studio import Picture, Studio, loading, pictures, plots, request, settings
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Recipe, Settings
 from lib_ebca.studio.sheet import contact_sheet
 
 from . import progress
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from lib_ebca.studio.generate import Drawn
 
 
 @dataclass(frozen=True)
@@ -62,22 +60,21 @@ def demo(
     if model == EMBEDDED_DEFAULT:
         asked = replace(asked, guidance=EMBEDDED_GUIDANCE)
     folder = pictures.output_folder(out)
-    loaded = loading.load(asked)
-    asked = settings.completed(asked, loaded)
+    studio = Studio(loading.load(asked))
 
     images: dict[tuple[str, int], Image] = {}
-    recorded: dict[str, Drawn] = {}
+    recorded: dict[str, Picture] = {}
     with progress.bar("drawing") as advance:
         for done, (seed, variant) in enumerate((seed, variant) for seed in SEEDS for variant in VARIANTS):
             (wanted,) = request.wanted([f"{PROMPT} {variant.directives}".strip()])
-            request.check_boosts(wanted, loaded.pipe.tokenizer)
-            (batch,) = request.batches(wanted, asked, [seed], 1)
+            recipe = Recipe(asked, wanted.prompt, wanted.plan, seed)
+            studio.check(recipe)
             energies = seed == SEEDS[0] and variant in (PLAIN, BCU)
-            drawn = generate.draw(loaded, batch.recipes, progress.silent, record_energies=energies)
+            (picture,) = studio.draw([recipe], record_energies=energies)
             if energies:
-                recorded[variant.label] = drawn
-            images[variant.label, seed] = drawn.images[0]
-            pictures.save_numbered(drawn.images[0], folder, seed, to_text(batch.recipes[0], loaded.source))
+                recorded[variant.label] = picture
+            images[variant.label, seed] = picture.image
+            pictures.save_numbered(picture.image, folder, seed, picture.parameters)
             advance(done + 1, len(SEEDS) * len(VARIANTS))
 
     rows = [(f"seed {seed}", [images[variant.label, seed] for variant in VARIANTS]) for seed in SEEDS]

@@ -8,16 +8,16 @@ from dataclasses import replace
 
 from .items import Item
 from .outcome import Outcome
+from .painter import Painter, Terms
 from .run import Engine
-from .studio import Studio, Terms
 
 
 def local_engine(url: str, terms: Terms) -> Engine:
-    """One studio for the whole run: outcomes come one by one."""
+    """One painter for the whole run: outcomes come one by one."""
 
     @contextmanager
     def engine(items: Sequence[Item], hashes: dict[str, str]) -> Iterator[Iterator[Sequence[Outcome]]]:
-        studio = Studio(url, replace(terms, hashes=hashes))
-        yield ((outcome,) for outcome in studio.make(items))
+        painter = Painter(url, replace(terms, hashes=hashes))
+        yield ((outcome,) for outcome in painter.make(items))
 
     return engine

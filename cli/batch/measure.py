@@ -38,25 +38,24 @@ def _cost(item: Item) -> Hashable:
 
 def _timed(model: Model, pack: tuple[Item, ...]) -> tuple[float, float]:
     """Seconds for a picture, in the pack: apart from the UNet, and for each evaluation of it."""
-    from lib_ebca.studio.generate import draw
-    from lib_ebca.studio.progress import silent
+    from lib_ebca.studio import Studio
     from lib_ebca.studio.recipe import Recipe
-    from lib_ebca.studio.settings import completed
 
-    if model.pipe.unet.config.in_channels != model.pipe.vae.config.latent_channels:
+    studio = Studio(model)
+    if studio.paints_only:
         raise UserError(f"--measure draws from text, and the model {pack[0].settings.model!r} is for inpainting only")
     seconds = {}
     # The first time pays for what is done once, and is not counted.
     for steps in (_SHORT, _SHORT, _LONG):
         recipes = [
             Recipe(
-                completed(replace(item.settings, steps=steps, sampler="Euler", negative=""), model),
+                replace(item.settings, steps=steps, sampler="Euler", negative=""),
                 item.wanted.prompt,
                 item.wanted.plan,
                 item.seed,
             )
             for item in pack
         ]
-        seconds[steps] = draw(model, recipes, silent).seconds / len(pack)
+        seconds[steps] = studio.draw(recipes)[0].seconds
     each = max(0.0, (seconds[_LONG] - seconds[_SHORT]) / (_LONG - _SHORT))
     return max(0.0, seconds[_SHORT] - _SHORT * each), each

@@ -21,9 +21,9 @@ from lib_ebca.studio.errors import UserError
 from .items import Item
 from .outcome import Failed, Note, Outcome
 from .packing import Pack, cut, packed
+from .painter import DeviceLost, Painter, Terms
 from .run import Engine
 from .store import Store
-from .studio import DeviceLost, Studio, Terms
 
 _AHEAD = 2  # packs a worker has at a time: while it answers for one it draws the next
 _DEATHS = 3  # of workers over one picture, after which the picture is held to be the cause
@@ -154,9 +154,9 @@ class _Pool:
 
 
 def _actor_class(ray: Any) -> type:
-    """A studio that answers with lists, as an actor does."""
+    """A painter that answers with lists, as an actor does."""
 
-    class Hands(Studio):
+    class Hands(Painter):
         @ray.method(max_task_retries=-1)
         def pid(self) -> int:
             return super().pid()

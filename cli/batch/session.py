@@ -80,7 +80,7 @@ def carried_out(asked: Asked, options: Options) -> Summary:
 
 
 def _engine(options: Options) -> Engine:
-    from .studio import Terms
+    from .painter import Terms
 
     terms = Terms(options.batch_size, options.device, options.allow_pickle)
     if options.engine == "local":

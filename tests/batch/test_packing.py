@@ -12,7 +12,7 @@ from torch import Tensor
 
 from cli.batch import draw, packing
 from cli.batch.items import Item
-from lib_ebca.studio import loading
+from lib_ebca.studio import Studio, loading
 from lib_ebca.studio.loading import Model
 from lib_ebca.studio.recipe import Settings, Source
 from tests import tiny_pipe
@@ -46,14 +46,14 @@ def decoded(model: Model, pack: Sequence[Item]) -> Tensor:
     seen: list[Tensor] = []
     hook = model.pipe.vae.decoder.register_forward_hook(lambda module, inputs, output: seen.append(output.clone()))
     try:
-        draw.drawn(model, tuple(pack))
+        draw.drawn(Studio(model), tuple(pack))
     finally:
         hook.remove()
     return torch.cat(seen)
 
 
 def kind(model: Model) -> Any:
-    """What the studio packs by."""
+    """What the painter packs by."""
     return lambda item: (packing.shape(item), packing.chunks(item, model.pipe.tokenizer))
 
 

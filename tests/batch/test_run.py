@@ -16,8 +16,8 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 
 from cli.batch.manifest import NAME, History, Manifest
 from cli.batch.outcome import Failed, Made, Note
+from cli.batch.painter import Painter, Terms
 from cli.batch.store import Store
-from cli.batch.studio import Studio, Terms
 from lib_ebca.studio import infotext
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import open_picture
@@ -174,9 +174,9 @@ def room_for(rows: int) -> Iterator[list[int]]:
 
 def test_short_of_memory_the_batches_are_halved(write: Write, tmp_path: Path) -> None:
     items = asked(write({**CATS, "count": 10})).items
-    studio = Studio(str(tmp_path / "out"), Terms(batch_size=8))
+    painter = Painter(str(tmp_path / "out"), Terms(batch_size=8))
     with room_for(4) as rows:
-        outcomes = list(studio.make(items))
+        outcomes = list(painter.make(items))
     assert [type(outcome) for outcome in outcomes].count(Made) == 10
     notes = [outcome.text for outcome in outcomes if isinstance(outcome, Note)]
     assert notes == [
@@ -190,7 +190,7 @@ def test_short_of_memory_the_batches_are_halved(write: Write, tmp_path: Path) ->
 def test_a_picture_too_large_for_the_device_fails_alone(write: Write, tmp_path: Path) -> None:
     items = asked(write({**CATS, "count": 2}, {**CATS, "cfg": 1.0, "count": 1})).items
     with room_for(1):
-        outcomes = list(Studio(str(tmp_path / "out"), Terms(batch_size=2)).make(items))
+        outcomes = list(Painter(str(tmp_path / "out"), Terms(batch_size=2)).make(items))
     assert [outcome.error for outcome in outcomes if isinstance(outcome, Failed)] == [
         "the device has not enough memory for this picture alone: make it smaller, or use another dtype"
     ] * 2
@@ -200,7 +200,7 @@ def test_a_picture_too_large_for_the_device_fails_alone(write: Write, tmp_path: 
 def test_one_bad_picture_does_not_take_its_pack_along(write: Write, tmp_path: Path) -> None:
     items = asked(write({**CATS, "count": 4})).items
     (tmp_path / "out" / items[1].name).mkdir(parents=True)
-    outcomes = list(Studio(str(tmp_path / "out"), Terms(batch_size=4)).make(items))
+    outcomes = list(Painter(str(tmp_path / "out"), Terms(batch_size=4)).make(items))
     assert [outcome.label for outcome in outcomes if isinstance(outcome, Failed)] == ["cats[2]"]
 
 
@@ -210,13 +210,13 @@ def test_one_load_and_one_encoding_of_each_text(write: Write, tmp_path: Path) ->
         {"matrix": {"prompt": prompts, "seed": {"count": 3}, "cfg": [5, 7]}, "negative": "blurry"},
         {"prompt": "a cat", "edit": ["a dog:0.5", "a sofa:0.5"], "steps": 3},
     ]
-    studio = Studio(str(tmp_path / "out"), Terms(batch_size=4))
-    outcomes = list(studio.make(asked(write(*jobs)).items))
+    painter = Painter(str(tmp_path / "out"), Terms(batch_size=4))
+    outcomes = list(painter.make(asked(write(*jobs)).items))
     assert sum(isinstance(outcome, Made) for outcome in outcomes) == 19
-    assert studio.loads == 1
-    assert studio.encodings == len({*prompts, "blurry", "a sofa", ""})
+    assert painter.loads == 1
+    assert painter.encodings == len({*prompts, "blurry", "a sofa", ""})
     # 9 of each guidance in fours, and one picture of three steps.
-    assert studio.batches == 3 + 3 + 1
+    assert painter.batches == 3 + 3 + 1
 
 
 def test_bad_options_are_sentences(write: Write, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where pictures are made: a studio holds one model at a time, draws packs, and writes each picture into the store."""
+"""Who makes the pictures of a run: holds one model at a time, draws packs, and writes each picture into the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from lib_ebca.studio import pictures
+from lib_ebca.studio import Studio, pictures
 from lib_ebca.studio.errors import UserError
 
 from . import draw
@@ -25,9 +25,8 @@ from .packing import Pack, chunks, cut, model_of, packed, shape
 from .store import Store, digest_of
 
 if TYPE_CHECKING:
-    from lib_ebca.studio.loading import Model
+    from lib_ebca.studio import Picture
 
-    from .draw import Picture
 
 _WRITERS = 4
 # What the libraries say when memory is short, where they have no exception of its own for it.
@@ -40,7 +39,7 @@ class DeviceLost(UserError):
 
 @dataclass(frozen=True)
 class Terms:
-    """How a studio works. `hashes` are those of the models that the folder's pictures were made with."""
+    """How a painter works. `hashes` are those of the models that the folder's pictures were made with."""
 
     batch_size: int = 4
     device: str | None = None
@@ -53,11 +52,11 @@ class _Loaded:
     """The model that is there, and the text encodings that were made with it."""
 
     of: Hashable
-    model: Model
+    studio: Studio
     memos: dict[str, Memo]
 
 
-class Studio:
+class Painter:
     """Makes pictures for a store. Whatever is wrong with one of them does not touch the others."""
 
     def __init__(self, url: str, terms: Terms, name: str = "1") -> None:
@@ -76,7 +75,7 @@ class Studio:
         return 0 if self._loaded is None else sum(memo.encoded for memo in self._loaded.memos.values())
 
     def pid(self) -> int:
-        """The process that the studio is in."""
+        """The process that the painter is in."""
         return os.getpid()
 
     def make(self, items: Sequence[Item]) -> Iterator[Outcome]:
@@ -99,15 +98,15 @@ class Studio:
             self._spoilt[key] = error
             yield from (self._failed(item, error) for item in items)
             return
-        with remembering(loaded.model.pipe, loaded.memos):
+        with remembering(loaded.studio.model.pipe, loaded.memos):
             ready: list[Item] = []
             for item in items:
                 try:
-                    draw.check(loaded.model, item)
+                    draw.check(loaded.studio, item)
                     ready.append(item)
                 except Exception as error:
                     yield self._failed(item, error)
-            yield from self._packs(loaded.model, ready)
+            yield from self._packs(loaded.studio, ready)
 
     def _load(self, item: Item) -> _Loaded:
         from lib_ebca.studio.loading import load
@@ -124,12 +123,12 @@ class Studio:
                     f"the folder's pictures were made with the model {item.settings.model} when its hash was {before}; "
                     f"now it is {model.source.model_hash}: give another --out"
                 )
-            self._loaded = _Loaded(model_of(item), model, memos_for(model.pipe))
+            self._loaded = _Loaded(model_of(item), Studio(model), memos_for(model.pipe))
         return self._loaded
 
-    def _packs(self, model: Model, items: list[Item]) -> Iterator[Outcome]:
+    def _packs(self, studio: Studio, items: list[Item]) -> Iterator[Outcome]:
         def kind(item: Item) -> Hashable:
-            return shape(item), chunks(item, model.pipe.tokenizer)
+            return shape(item), chunks(item, studio.model.pipe.tokenizer)
 
         waiting = deque(packed(items, self._terms.batch_size, kind))
         while waiting:
@@ -141,14 +140,14 @@ class Studio:
             error: Exception | None = None
             started = time.perf_counter()
             try:
-                drawn = draw.drawn(model, pack)
+                drawn = draw.drawn(studio, pack)
             except Exception as raised:
                 # Without its traceback, which keeps what the drawing held in memory.
                 _refuse_lost(raised)
                 error = raised if len(pack) == 1 else raised.with_traceback(None)
             self.batches += 1
             if error is None:
-                yield from self._written(model, pack, drawn, time.perf_counter() - started)
+                yield from self._written(studio.model.source.model_hash, pack, drawn, time.perf_counter() - started)
             elif len(pack) == 1:
                 yield self._failed(pack[0], error)
             elif _short_of_memory(error):
@@ -162,7 +161,7 @@ class Studio:
                 # One of them is to blame; alone they show which.
                 waiting.extendleft(reversed(cut(pack, 1)))
 
-    def _written(self, model: Model, pack: Pack, drawn: tuple[Picture, ...], seconds: float) -> Iterator[Outcome]:
+    def _written(self, model_hash: str, pack: Pack, drawn: tuple[Picture, ...], seconds: float) -> Iterator[Outcome]:
         def write(item: Item, picture: Picture) -> Outcome:
             try:
                 data = pictures.png(picture.image, picture.parameters)
@@ -179,7 +178,7 @@ class Studio:
                 seed=item.seed,
                 axes=dict(item.axes),
                 model=item.settings.model,
-                model_hash=model.source.model_hash,
+                model_hash=model_hash,
                 evaluations=evaluations(item),
                 seconds=round(seconds / len(pack), 4),
                 batch=len(pack),
