@@ -15,9 +15,7 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import embedded
 from lib_ebca.studio.pictures import open_picture
 from lib_ebca.studio.recipe import from_text
-from tests.cli.conftest import SIZE, Ebca, ebca, tiny_model
-
-__all__ = ["ebca", "tiny_model"]
+from tests.cli.conftest import SIZE, Ebca
 
 PROMPT = "a cat on a sofa <bcu:0.05:0.1>"
 
