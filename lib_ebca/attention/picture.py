@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lib_ebca.language.plan import Plan
-from lib_ebca.language.schedule import edit_table, update_table
+from lib_ebca.language.schedule import concept_table, edit_table, update_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +73,7 @@ class Timetable:
         strengths = [edit_table(edit, "strength", steps) for edit in plan.edits]
         edit_attn = [edit_table(edit, "attn", steps) for edit in plan.edits]
         edit_norm = [edit_table(edit, "norm", steps) for edit in plan.edits]
+        factors = [concept_table(concept, steps) for concept in plan.concepts]
         return cls(
             tuple(
                 Values(
@@ -82,6 +83,7 @@ class Timetable:
                     tuple(table[i] for table in strengths),
                     tuple(table[i] for table in edit_attn),
                     tuple(table[i] for table in edit_norm),
+                    factors=tuple(table[i] for table in factors),
                 )
                 for i in range(count)
             )

@@ -1,12 +1,12 @@
-"""Prompt text to plan and back: <edit:TEXT:STRENGTH>, <bcu:ATTN:NORM>, <boost:WORD:FACTOR>."""
+"""Prompt text to plan and back: <edit:TEXT:STRENGTH>, <bcu:ATTN:NORM>, <boost:WORD:FACTOR>, <concept:WORD:CONCEPT>."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lib_ebca.language.checks import PlanError, shortened
-from lib_ebca.language.forms import Part, read, write_boost, write_edit, write_update
-from lib_ebca.language.plan import Boost, ContextUpdate, Edit, Plan
+from lib_ebca.language.forms import Part, read, write_boost, write_concept, write_edit, write_update
+from lib_ebca.language.plan import Boost, Concept, ContextUpdate, Edit, Plan
 from lib_ebca.language.scanning import Directive, DirectiveError, found, without
 
 __all__ = ["DirectiveError", "Parsed", "parse", "write"]
@@ -38,6 +38,7 @@ def parse(prompt: str) -> Parsed:
             update=updates[0][1] if updates else None,
             edits=tuple(part for _, part in parts if isinstance(part, Edit)),
             boosts=tuple(part for _, part in parts if isinstance(part, Boost)),
+            concepts=tuple(part for _, part in parts if isinstance(part, Concept)),
         )
     except PlanError as error:
         raise _quoting_all(error, parts) from None
@@ -48,7 +49,9 @@ def write(plan: Plan) -> str:
     """The directives that `parse` reads back to an equal plan, separated by spaces; "" for an empty plan."""
     update = plan.stated_update
     written = [] if update is None else [write_update(update)]
-    return " ".join([*written, *map(write_edit, plan.edits), *map(write_boost, plan.boosts)])
+    written += map(write_edit, plan.edits)
+    written += map(write_boost, plan.boosts)
+    return " ".join([*written, *map(write_concept, plan.concepts)])
 
 
 def _quoting_all(error: PlanError, parts: list[tuple[Directive, Part]]) -> DirectiveError:

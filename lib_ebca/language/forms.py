@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from lib_ebca.language.checks import PlanError, shortened
+from lib_ebca.language.concept import RESERVED, Concept
 from lib_ebca.language.parts import Boost, ContextUpdate, Edit
 from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError, found
 
-Part = ContextUpdate | Edit | Boost
+Part = ContextUpdate | Edit | Boost | Concept
 
 _TO_ESCAPE = re.compile(r"[\\:<>]")
 _EDIT_KEYS = ("from", "until", "attn", "norm")
@@ -48,10 +50,27 @@ def _read_boost(directive: Directive) -> Boost:
     return Boost(directive.body, factor)
 
 
+def _read_concept(directive: Directive) -> Concept:
+    if directive.positional:
+        directive.refuse(f"a concept's number is written CONCEPT=NUMBER; the form is {FORMS['concept']}")
+    own = [(key, value) for key, value in directive.keyed if key.lower() not in RESERVED]
+    listed = [piece.rpartition("=")[::2] if "=" in piece else (piece, "1") for piece in directive.pieces[1:]]
+    weights: list[tuple[str, float]] = []
+    for name, value in (*listed, *own):
+        if not NUMBER.fullmatch(value.strip()) or not math.isfinite(float(value)):
+            directive.refuse(f"{shortened(name.strip(), 30)} is {shortened(value, 30)!r}: it should be a finite number")
+        weights.append((name.strip(), float(value)))
+    if not weights:
+        directive.refuse(f"it lacks a concept; the form is {FORMS['concept']}")
+    keyed = replace(directive, keyed=tuple(pair for pair in directive.keyed if pair not in own))
+    return Concept(directive.pieces[0], tuple(weights), **_values(keyed, RESERVED))
+
+
 _READERS: dict[str, Callable[[Directive], Part]] = {
     "edit": _read_edit,
     "bcu": _read_update,
     "boost": _read_boost,
+    "concept": _read_concept,
 }
 
 
@@ -70,7 +89,8 @@ def _numbers(directive: Directive, names: tuple[str, ...]) -> tuple[float, ...]:
 
 def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for key, value in directive.keyed:
+    for given, value in directive.keyed:
+        key = given.lower()
         if key not in keys:
             known = f"it knows {', '.join(keys)}" if keys else "it takes none"
             escape = "" if directive.name == "bcu" else " (a colon that belongs to the text is written \\:)"
@@ -105,6 +125,14 @@ def write_boost(boost: Boost) -> str:
     return _write_readable(boost, "boost", word, _write_number(boost.factor))
 
 
+def write_concept(concept: Concept) -> str:
+    """The directive that reads back to an equal concept."""
+    word = concept.word if concept.occurrence is None else f"{concept.word}#{concept.occurrence}"
+    weights = "".join(f":{_TO_ESCAPE.sub(_escape, name)}={_write_number(weight)}" for name, weight in concept.weights)
+    keyed = _write_values(concept, Concept(concept.word, concept.weights), RESERVED)
+    return f"<concept:{_TO_ESCAPE.sub(_escape, word)}{weights}{keyed}>"
+
+
 def _write_readable(part: Edit | Boost, name: str, text: str, arguments: str) -> str:
     """Without escapes where it reads back all the same: "(red:1.3) scarf" and "<lora:x:1> cat" do."""
     plain = f"<{name}:{text}:{arguments}>"
@@ -121,7 +149,7 @@ def _escape(special: re.Match[str]) -> str:
     return f"\\{special[0]}"
 
 
-def _write_values(part: ContextUpdate | Edit, usual: ContextUpdate | Edit, keys: tuple[str, ...]) -> str:
+def _write_values(part: Part, usual: Part, keys: tuple[str, ...]) -> str:
     fields = [(key, "start" if key == "from" else key) for key in keys]
     values = [(key, getattr(part, name)) for key, name in fields if getattr(part, name) != getattr(usual, name)]
     return "".join(f":{key}={value if isinstance(value, str) else _write_number(value)}" for key, value in values)

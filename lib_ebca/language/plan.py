@@ -11,10 +11,21 @@ from itertools import pairwise
 from typing import Any
 
 from lib_ebca.language.checks import PlanError, parts_of, set_fields, shortened
+from lib_ebca.language.concept import Concept
 from lib_ebca.language.part_dicts import known_keys, part_from_dict, part_to_dict, parts_from_dicts
 from lib_ebca.language.parts import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit
 
-__all__ = ["PRIORS", "PUBLISHED_ATTN", "PUBLISHED_NORM", "SCHEDULES", "Boost", "ContextUpdate", "Edit", "Plan"]
+__all__ = [
+    "PRIORS",
+    "PUBLISHED_ATTN",
+    "PUBLISHED_NORM",
+    "SCHEDULES",
+    "Boost",
+    "Concept",
+    "ContextUpdate",
+    "Edit",
+    "Plan",
+]
 
 SMALLEST_DENOMINATOR = 0.1
 
@@ -33,6 +44,7 @@ class Plan:
     update: ContextUpdate | None = None
     edits: tuple[Edit, ...] = ()
     boosts: tuple[Boost, ...] = ()
+    concepts: tuple[Concept, ...] = ()
     # Merging needs to know whether the update was asked for or came with a boost.
     _update_implied: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -40,6 +52,7 @@ class Plan:
         if self.update is not None and not isinstance(self.update, ContextUpdate):
             raise PlanError("update", self.update, "a ContextUpdate or None")
         set_fields(self, edits=parts_of("edits", self.edits, Edit), boosts=parts_of("boosts", self.boosts, Boost))
+        set_fields(self, concepts=parts_of("concepts", self.concepts, Concept))
         _refuse_vanishing_denominator(self.edits)
         if self.boosts and self.update is None:
             set_fields(self, update=ContextUpdate(), _update_implied=True)
@@ -49,7 +62,9 @@ class Plan:
     @property
     def active(self) -> bool:
         """Whether it changes anything at any moment of a pass."""
-        return (self.update is not None and self.update.active) or any(edit.active for edit in self.edits)
+        return (self.update is not None and self.update.active) or any(
+            part.active for part in (*self.edits, *self.concepts)
+        )
 
     @property
     def stated_update(self) -> ContextUpdate | None:
@@ -57,9 +72,9 @@ class Plan:
         return None if self._update_implied else self.update
 
     def merged(self, other: Plan) -> Plan:
-        """This plan and then `other`: the update that `other` states replaces ours, edits and boosts are appended."""
+        """This plan and then `other`: the update that `other` states replaces ours, the rest is appended."""
         update = self.stated_update if other.stated_update is None else other.stated_update
-        return Plan(update, self.edits + other.edits, self.boosts + other.boosts)
+        return Plan(update, self.edits + other.edits, self.boosts + other.boosts, self.concepts + other.concepts)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, defaults left out; `from_dict` reads it back to an equal plan."""
@@ -70,17 +85,20 @@ class Plan:
             data["edits"] = [part_to_dict(edit) for edit in self.edits]
         if self.boosts:
             data["boosts"] = [part_to_dict(boost) for boost in self.boosts]
+        if self.concepts:
+            data["concepts"] = [part_to_dict(concept) | {"weights": dict(concept.weights)} for concept in self.concepts]
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """The plan that `to_dict` wrote. Raises PlanError, also for keys it does not know."""
-        known = known_keys("plan", data, ("update", "edits", "boosts"))
+        known = known_keys("plan", data, ("update", "edits", "boosts", "concepts"))
         update = known.get("update")
         return cls(
             update=None if update is None else part_from_dict(ContextUpdate, update, "update"),
             edits=parts_from_dicts(Edit, known.get("edits", ()), "edits"),
             boosts=parts_from_dicts(Boost, known.get("boosts", ()), "boosts"),
+            concepts=parts_from_dicts(Concept, known.get("concepts", ()), "concepts"),
         )
 
 

@@ -18,6 +18,7 @@ FORMS = {
     "edit": "<edit:TEXT:STRENGTH>, then if wanted :from=0.5 :until=1 :attn=6e-4 :norm=6e-4",
     "bcu": "<bcu> or <bcu:ATTN:NORM>, then if wanted :from=0 :until=1 :schedule=constant :ratio=0.9 :prior=paper",
     "boost": "<boost:WORD:FACTOR>, where WORD may be a phrase, WORD#2 or *",
+    "concept": "<concept:WORD:Color> or <concept:WORD:Color=2:Plants=-1>, then if wanted :from=0 :until=1 :clamp=9",
 }
 """What each directive looks like, by name."""
 
@@ -59,6 +60,7 @@ class Directive:
     start: int
     end: int
     body: str  # TEXT or WORD with its escapes taken out; empty for bcu
+    pieces: tuple[str, ...]  # the same, cut at the colons that are not escaped
     positional: tuple[float, ...]
     keyed: tuple[tuple[str, str], ...]
 
@@ -106,7 +108,7 @@ def _split(prompt: str, opening: re.Match[str], name: str, colons: list[int], en
     while kept > least:
         argument = parts[kept - 1].strip()
         if (pair := _KEYED.fullmatch(argument)) is not None:
-            keyed.append((pair[1].lower(), pair[2]))
+            keyed.append((pair[1], pair[2]))
         elif NUMBER.fullmatch(argument):
             positional.append(float(argument))
         else:
@@ -119,6 +121,7 @@ def _split(prompt: str, opening: re.Match[str], name: str, colons: list[int], en
         start=opening.start(),
         end=end,
         body=_ESCAPED.sub(r"\1", body),
+        pieces=tuple(_ESCAPED.sub(r"\1", piece) for piece in parts[:kept]),
         positional=tuple(reversed(positional)),
         keyed=tuple(reversed(keyed)),
     )

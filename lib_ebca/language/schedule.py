@@ -10,7 +10,7 @@ import struct
 from typing import Literal
 
 from lib_ebca.language.checks import PlanError
-from lib_ebca.language.plan import SCHEDULES, ContextUpdate, Edit
+from lib_ebca.language.plan import SCHEDULES, Concept, ContextUpdate, Edit
 
 
 def table(
@@ -64,6 +64,13 @@ def update_table(update: ContextUpdate, field: Literal["attn", "norm"], steps: i
 def edit_table(edit: Edit, field: Literal["strength", "attn", "norm"], steps: int) -> tuple[float, ...]:
     """One number of `edit` at each evaluation: 0 outside its window. steps + 1 entries. Raises PlanError for steps."""
     return _windowed(table("constant", getattr(edit, field), steps), edit.start, edit.until, steps)
+
+
+def concept_table(concept: Concept, steps: int) -> tuple[bool, ...]:
+    """Whether `concept` acts at each evaluation. steps + 1 entries. Raises PlanError for steps."""
+    return tuple(
+        value != 0.0 for value in _windowed(table("constant", 1.0, steps), concept.start, concept.until, steps)
+    )
 
 
 def _windowed(values: tuple[float, ...], start: float, until: float, steps: int) -> tuple[float, ...]:
