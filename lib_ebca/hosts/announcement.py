@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lib_ebca.attention.concepts import concept_factors
 from lib_ebca.attention.picture import Picture
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.language.plan import Plan
 from lib_ebca.language.words import TokenisedPrompt, boost_weights
+from lib_ebca.methods.head_vectors import HeadVectors
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,12 @@ class Announcement:
 
 
 def announcing(
-    pipe: Any, announce: Callable[[Announcement], None], plans: Sequence[Plan], emphasis: bool, run: Run
+    pipe: Any,
+    announce: Callable[[Announcement], None],
+    plans: Sequence[Plan],
+    emphasis: bool,
+    run: Run,
+    vectors: HeadVectors | None = None,
 ) -> Callable[..., Any]:
     """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch."""
     original = pipe.encode_prompt
@@ -51,7 +58,7 @@ def announcing(
                 tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
             )
             contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
-        announce(Announcement(_pictures(own, contexts, run.tokenised, encoder), own, guided))
+        announce(Announcement(_pictures(own, contexts, run.tokenised, encoder, vectors), own, guided))
         return result
 
     return encode_prompt
@@ -110,14 +117,19 @@ def _for_each(plans: Sequence[Plan], pictures: int, copies: int) -> tuple[Plan, 
 
 
 def _pictures(
-    plans: Sequence[Plan], contexts: dict[str, Tensor], tokenised: Sequence[TokenisedPrompt], encoder: PromptEncoder
+    plans: Sequence[Plan],
+    contexts: dict[str, Tensor],
+    tokenised: Sequence[TokenisedPrompt],
+    encoder: PromptEncoder,
+    vectors: HeadVectors | None,
 ) -> tuple[Picture, ...]:
-    if any(plan.boosts for plan in plans) and not tokenised:
-        raise HostError("boosts need the prompt in words: give `prompt`, not `prompt_embeds`")
+    if any(plan.boosts or plan.concepts for plan in plans) and not tokenised:
+        raise HostError("boosts and concepts need the prompt in words: give `prompt`, not `prompt_embeds`")
     return tuple(
         Picture(
             tuple(contexts[edit.text] for edit in plan.edits),
             boost_weights(tokenised[index], plan.boosts, encoder.tokenizer) if plan.boosts else None,
+            factors=concept_factors(plan.concepts, vectors, tokenised[index], encoder.tokenizer) if vectors else (),
         )
         for index, plan in enumerate(plans)
     )

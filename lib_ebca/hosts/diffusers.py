@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,8 +13,9 @@ from torch import Tensor
 
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.concepts import vectors_for
 from lib_ebca.attention.layer import prepare
-from lib_ebca.attention.picture import Picture, Rows, Timetable
+from lib_ebca.attention.picture import Rows, Timetable
 from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts.announcement import Announcement, announcing
 from lib_ebca.hosts.lora import lora_scaled
@@ -21,6 +23,7 @@ from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.hosts.unet import announced, cross_attention_layers, installed, is_compiled, own_projections
 from lib_ebca.language.plan import Plan
+from lib_ebca.methods.head_vectors import HeadVectors
 
 __all__ = ["HostError", "Run", "encoded", "energy_attention", "executed_steps"]
 
@@ -35,6 +38,7 @@ def energy_attention(
     record_maps: bool = False,
     emphasis: bool = True,
     drift: bool = False,
+    vectors: HeadVectors | None = None,
 ) -> Iterator[Run]:
     """Let a pipeline's calls inside the block follow a plan.
 
@@ -49,10 +53,12 @@ def energy_attention(
         emphasis: read ``(word:1.2)``, ``[word]`` and ``BREAK`` in prompts, and let prompts pass 75
             tokens, as the WebUI does.
         drift: keep the editorial contexts' changes from one evaluation to the next, as the published code does.
+        vectors: head relevance vectors for the plans' concepts; None takes the published ones of SD 1 and SDXL.
 
     Raises:
         HostError: the pipeline has no such UNet, or the number of plans does not fit a call's prompts.
-        WordError: a boost names a word that its prompt does not hold.
+        VectorsError: there are no vectors for this UNet, they are another's, or do not know a concept.
+        WordError: a boost or concept names a word that its prompt does not hold.
     """
     run = Run()
     plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
@@ -61,9 +67,12 @@ def energy_attention(
         yield run
         return
     unet = _unet(pipe)
+    heads = [layer.heads for _, layer in cross_attention_layers(unet)]
+    vectors = vectors_for(plans, heads, vectors)
     conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps))
     with ExitStack() as stack:
-        stack.enter_context(replaced(pipe, "encode_prompt", announcing(pipe, conductor.announce, plans, emphasis, run)))
+        announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors)
+        stack.enter_context(replaced(pipe, "encode_prompt", announce))
         stack.enter_context(announced(pipe.unet, conductor.before))
         stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell))
         if recording and is_compiled(pipe.unet):
@@ -138,12 +147,17 @@ class _Conductor:
             self._run.recorder = Recorder(*self._recorded)
         steps = executed_steps(self._pipe)
         masks = self._masks(len(announced.pictures), sample)
-        pictures = [
-            Picture(each.edits, each.boosts, mask) for each, mask in zip(announced.pictures, masks, strict=True)
-        ]
+        pictures = [replace(each, mask=mask) for each, mask in zip(announced.pictures, masks, strict=True)]
         tables = {plan: Timetable.of(plan, steps) for plan in announced.plans}
         timetables = [tables[plan] for plan in announced.plans]
-        return Cascade(pictures, timetables, layers=self._layers, drift=self._drift, recorder=self._run.recorder)
+        return Cascade(
+            pictures,
+            timetables,
+            layers=self._layers,
+            drift=self._drift,
+            recorder=self._run.recorder,
+            tell=self._run.tell,
+        )
 
     def _masks(self, pictures: int, sample: Tensor) -> list[Tensor | None]:
         if self._mask is not None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import lib_ebca
 from lib_ebca import PlanError
+from lib_ebca.language.concept import RESERVED
 from lib_ebca.language.directives import parse, write
 
 # Untyped, for these tests hand in what the types forbid.
@@ -50,8 +51,23 @@ def plans() -> st.SearchStrategy[lib_ebca.Plan]:
     word = text.filter(lambda word: not word.strip().startswith("*") and not re.search(r"#0+\s*$", word))
     boost = st.builds(Boost, word, st.floats(0, 1e9), st.none() | st.integers(1, 999_999))
     edits = st.lists(edit, max_size=5)
-    boosted = st.builds(Plan, st.none() | update.filter(lambda u: u.attn != 0), edits, st.lists(boost, max_size=3))
-    return boosted | st.builds(Plan, st.none() | update, edits)
+    concepts = st.lists(_concepts(word, number, window), max_size=2)
+    lively = st.none() | update.filter(lambda u: u.attn != 0)
+    boosted = st.builds(Plan, lively, edits, st.lists(boost, max_size=3), concepts)
+    return boosted | st.builds(Plan, st.none() | update, edits, st.just(()), concepts)
+
+
+def _concepts(word: Any, number: Any, window: Any) -> st.SearchStrategy[lib_ebca.Concept]:
+    name = word.filter(lambda name: "=" not in name and name.strip().lower() not in RESERVED)
+    weights = st.lists(st.tuples(name, number), min_size=1, max_size=3, unique_by=lambda pair: pair[0].strip().lower())
+    return st.builds(
+        lambda word, weights, nth, w, clamp: lib_ebca.Concept(word, weights, nth, w[0], w[1], clamp),
+        word,
+        weights,
+        st.none() | st.integers(1, 999_999),
+        window,
+        st.none() | st.floats(0, 1e9),
+    )
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS)
