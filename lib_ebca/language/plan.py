@@ -62,9 +62,8 @@ class Plan:
     @property
     def active(self) -> bool:
         """Whether it changes anything at any moment of a pass."""
-        return (self.update is not None and self.update.active) or any(
-            part.active for part in (*self.edits, *self.concepts)
-        )
+        updates = self.update is not None and self.update.active
+        return updates or any(edit.active for edit in self.edits) or any(concept.active for concept in self.concepts)
 
     @property
     def stated_update(self) -> ContextUpdate | None:
