@@ -16,6 +16,7 @@ from lib_ebca.studio.settings import at_least, checked, completed
 from . import progress
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
+from .terminal import say
 
 if TYPE_CHECKING:
     from benchmarks.alignment.bench import Question
@@ -131,9 +132,9 @@ def _run(
     by_judge = any(isinstance(scorer, Judge) for scorer in scorers)
     show([*tables(found, scorers, question), *(judged(settings.model) if by_judge else [])])
     if found.done < found.wanted:
-        typer.echo(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
+        say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     written = [path.name for path in sheets(studio, scorers, question, out)]
-    typer.echo(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
+    say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
 
 
 def _question(

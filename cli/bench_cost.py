@@ -15,6 +15,7 @@ from lib_ebca.studio.settings import at_least, checked
 
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
+from .terminal import say
 
 
 def overhead(
@@ -94,7 +95,7 @@ def picture(
 
 def _told(sentence: str) -> None:
     if sys.stderr.isatty():
-        typer.echo(sentence, err=True)
+        say(sentence, err=True)
 
 
 def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:

@@ -13,6 +13,7 @@ from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Recipe, Settings
 from lib_ebca.studio.sheet import contact_sheet
 
 from . import progress
+from .terminal import say
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -83,6 +84,6 @@ def demo(
     plot = plots.energies(runs, 0, f'"{PROMPT}", seed {SEEDS[0]}')
     sheet_path = pictures.save_free(folder / "contact-sheet.png", pictures.png(sheet))
     plot_path = pictures.save_free(folder / "energy.png", plot)
-    typer.echo(f"contact sheet  {sheet_path}")
-    typer.echo(f"energy plot    {plot_path}")
-    typer.echo(f"{len(images)} pictures    {folder}")
+    say(f"contact sheet  {sheet_path}")
+    say(f"energy plot    {plot_path}")
+    say(f"{len(images)} pictures    {folder}")

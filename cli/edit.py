@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from .photo_options import (
     StepsOption,
     WidthOption,
 )
+from .terminal import say, say_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -258,10 +258,10 @@ def _tell(saved: Saved, found: Reconstruction | None, as_json: bool, quiet: bool
         return
     if as_json:
         line = {**saved.to_dict(), "psnr": _finite(found.psnr), "vae_psnr": _finite(found.vae_psnr)}
-        typer.echo(json.dumps(line, ensure_ascii=False))
+        say_json(line)
         return
     saved.tell(as_json, quiet)
-    typer.echo(f"PSNR {found.psnr:.2f} dB; the VAE alone gives {found.vae_psnr:.2f} dB")
+    say(f"PSNR {found.psnr:.2f} dB; the VAE alone gives {found.vae_psnr:.2f} dB")
 
 
 def _finite(value: float) -> float | None:

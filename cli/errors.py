@@ -11,6 +11,8 @@ import typer
 
 from lib_ebca.studio.errors import RiskWarning, UserError
 
+from .terminal import say
+
 BAD_INPUT = 2
 INTERRUPTED = 130
 
@@ -31,7 +33,7 @@ def sentences() -> Iterator[None]:
         sentence = _sentence(error)
         if sentence is None:
             raise
-        typer.echo(f"Error: {sentence}", err=True)
+        say(f"Error: {_in_a_line(sentence)}", err=True)
         raise typer.Exit(BAD_INPUT) from None
 
 
@@ -43,12 +45,16 @@ def _risks_told() -> Iterator[None]:
 
         def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
             if issubclass(category, RiskWarning):
-                typer.echo(f"Warning: {message}.", err=True)
+                say(f"Warning: {_in_a_line(str(message))}.", err=True)
             else:
                 usual(message, category, *where, **more)
 
         warnings.showwarning = show
         yield
+
+
+def _in_a_line(sentence: str) -> str:
+    return sentence.replace("\n", "\\n")
 
 
 def _sentence(error: Exception) -> str | None:

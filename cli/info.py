@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 from lib_ebca.studio import infotext, request
 
 from .options import JsonOption
+from .terminal import say, say_json
 
 
 def info(
@@ -20,8 +20,8 @@ def info(
     """Print a picture's generation parameters: prompt, settings and plan."""
     text = request.parameters_in(picture)
     if not as_json:
-        typer.echo(text)
+        say(text)
         return
     read = infotext.read(text)
     fields = dict(read.fields)
-    typer.echo(json.dumps({"prompt": read.prompt, "negative": read.negative, "fields": fields}, ensure_ascii=False))
+    say_json({"prompt": read.prompt, "negative": read.negative, "fields": fields})

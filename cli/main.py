@@ -14,6 +14,7 @@ from . import bench, demo, edit, img2img, info, inpaint, models, presets, tokens
 from .batch import command, grid_command
 from .errors import INTERRUPTED, sentences
 from .options import PlanCommand
+from .terminal import say
 
 
 class EbcaGroup(TyperGroup):
@@ -51,7 +52,7 @@ app.add_typer(bench.app, name="bench")
 
 def _version(asked: bool) -> None:
     if asked:
-        typer.echo(f"ebca {__version__}")
+        say(f"ebca {__version__}")
         raise typer.Exit
 
 

@@ -8,11 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from lib_ebca.studio.locate import INDEX, MODELS, embedded
 
 from .options import JsonOption
+from .terminal import say, say_json
 
 CARD = "card.json"
 
@@ -32,14 +31,14 @@ def models(as_json: JsonOption = False) -> None:
     listed = [*_embedded(), *_cached()]
     if as_json:
         for model in listed:
-            typer.echo(json.dumps(asdict(model), ensure_ascii=False))
+            say_json(asdict(model))
         return
     if not listed:
-        typer.echo("There is no model here: --model also takes a folder, a .safetensors file or a hub id.", err=True)
+        say("There is no model here: --model also takes a folder, a .safetensors file or a hub id.", err=True)
     for model in listed:
-        typer.echo(f"{model.name}  ({model.kind}, {model.megabytes:.1f} MB)")
+        say(f"{model.name}  ({model.kind}, {model.megabytes:.1f} MB)")
         for name, value in _flat(model.card):
-            typer.echo(f"    {name}: {value}")
+            say(f"    {name}: {value}")
 
 
 def _embedded() -> list[Listed]:

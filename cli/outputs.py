@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from lib_ebca.studio import pictures, plots
 from lib_ebca.studio.recipe import Recipe, Source, to_text
 from lib_ebca.studio.sheet import captioned
+
+from .terminal import say, say_json
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,13 +51,13 @@ class Saved:
     def tell(self, as_json: bool, quiet: bool) -> None:
         """One JSON line on stdout, or the paths there and the comments on stderr, or the comments alone."""
         if as_json:
-            typer.echo(json.dumps(self.to_dict(), ensure_ascii=False))
+            say_json(self.to_dict())
             return
         for comment in self.comments:
-            typer.echo(f"Note: {comment}", err=True)
+            say(f"Note: {comment}", err=True)
         if not quiet:
             for path in (self.path, *self.maps[-1:], *filter(None, [self.energy])):
-                typer.echo(str(path))
+                say(str(path))
 
 
 def save_picture(drawn: Drawn, recipe: Recipe, source: Source, folder: Path) -> Path:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 
-import typer
-
 from .options import JsonOption
+from .terminal import say, say_json
 
 
 def presets(as_json: JsonOption = False) -> None:
@@ -34,8 +32,8 @@ def presets(as_json: JsonOption = False) -> None:
             }
             for preset in PRESETS.values()
         ]
-        typer.echo(json.dumps(data, ensure_ascii=False))
+        say_json(data)
         return
     for preset in PRESETS.values():
-        typer.echo(f"{preset.name}\n  {write(preset.plan)}{' --drift' if preset.drift else ''}")
-        typer.echo(f"  {command(preset)}\n  {preset.source}\n")
+        say(f"{preset.name}\n  {write(preset.plan)}{' --drift' if preset.drift else ''}")
+        say(f"  {command(preset)}\n  {preset.source}\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,6 +19,7 @@ from .options import (
     ModelOption,
     plan_from_options,
 )
+from .terminal import say_json, shown
 
 if TYPE_CHECKING:
     from lib_ebca.language.plan import Boost, Plan
@@ -62,7 +62,7 @@ def tokens(
             "words": [asdict(word) for word in words],
             "boosts": [{"boost": name, "rows": rows} for name, rows in hits.items()],
         }
-        typer.echo(json.dumps(data, ensure_ascii=False))
+        say_json(data)
         return
     _print(words, plan, hits)
 
@@ -113,11 +113,11 @@ def _print(words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]]) -> N
             str(word.chunk),
             "" if word.boost == 1 else f"x {word.boost:g}",
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*(Text(shown(cell)) for cell in cells))
     console = Console()
     console.print(table)
     for name, rows in hits.items():
-        console.print(Text(f"boost {name}: rows {', '.join(map(str, rows))}"))
+        console.print(Text(shown(f"boost {name}: rows {', '.join(map(str, rows))}")))
     written = write(plan)
     if written:
-        console.print(Text(f"plan: {written}"))
+        console.print(Text(shown(f"plan: {written}")))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from pathlib import Path
 
-import typer
-
+from ..terminal import say, say_json
 from .estimate import evaluations, in_words, tasks
 from .items import Asked, Item
 from .manifest import History, Manifest
@@ -37,22 +35,22 @@ def report(asked: Asked, options: Options, measure: bool, as_json: bool) -> None
             "seconds": None if seconds is None else round(seconds, 1),
             "first_name": asked.items[0].name,
         }
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        say_json(facts)
         return
     doubles = f" ({asked.doubles} asked for twice, made once)" if asked.doubles else ""
-    typer.echo(f"Pictures:     {len(asked.items)}: {', '.join(f'{n} {task}' for task, n in counted.items())}{doubles}")
-    typer.echo(f"To make:      {len(todo)}, in {batches} batches or a few more")
-    typer.echo(f"Models:       {', '.join(models)}")
-    typer.echo(f"Evaluations:  {total} of the UNet, counting each picture")
-    typer.echo(f"Time:         {'not known: --measure finds out' if seconds is None else in_words(seconds)}{how}")
-    typer.echo(f"First name:   {asked.items[0].name}")
+    say(f"Pictures:     {len(asked.items)}: {', '.join(f'{n} {task}' for task, n in counted.items())}{doubles}")
+    say(f"To make:      {len(todo)}, in {batches} batches or a few more")
+    say(f"Models:       {', '.join(models)}")
+    say(f"Evaluations:  {total} of the UNet, counting each picture")
+    say(f"Time:         {'not known: --measure finds out' if seconds is None else in_words(seconds)}{how}")
+    say(f"First name:   {asked.items[0].name}")
 
 
 def listing(asked: Asked, as_json: bool) -> None:
     """Prints a line for each picture: its name, and with `as_json` all that makes it."""
     for item in asked.items:
         if not as_json:
-            typer.echo(item.name)
+            say(item.name)
             continue
         settings, plan = item.settings, item.wanted.plan
         facts = {
@@ -73,7 +71,7 @@ def listing(asked: Asked, as_json: bool) -> None:
             "plan": plan.to_dict(),
             "axes": dict(item.axes),
         }
-        typer.echo(json.dumps(facts, ensure_ascii=False))
+        say_json(facts)
 
 
 def _history(out: str) -> History:

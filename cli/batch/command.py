@@ -10,6 +10,7 @@ import typer
 from lib_ebca.studio.errors import UserError
 
 from ..options import AllowPickleOption, JsonOption
+from ..terminal import say
 from .session import Options, asked_in, carried_out
 
 FAILED = 1
@@ -108,6 +109,6 @@ def batch(
     summary = carried_out(asked, options)
     if not (quiet or as_json):
         left = f", {summary.left} left" if summary.left else ""
-        typer.echo(f"{out}: {summary.made} made, {summary.before} there before, {summary.failed} failed{left}")
+        say(f"{out}: {summary.made} made, {summary.before} there before, {summary.failed} failed{left}")
     if summary.failed:
         raise typer.Exit(FAILED)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import html
-import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,7 +52,7 @@ def page(cube: Cube, store: Store, made: dict[str, Line]) -> tuple[str, bytes]:
         at = [axis.values.index(value) for axis, value in zip(cube.axes, place, strict=True)]
         data = _data(item, store, made)
         source = None if data is None else "data:image/png;base64," + base64.b64encode(data).decode()
-        cells.append({"at": at, "source": source, "text": "not made" if data is None else _parameters(data)})
+        cells.append({"at": at, "source": source, "text": "not made" if data is None else _parameters(item, data)})
     facts = {"axes": [{"name": axis.name, "values": axis.values} for axis in cube.axes], "cells": cells}
     # "</script>" in a prompt would end the script that it stands in.
     written = json.dumps(facts, ensure_ascii=False).replace("<", "\\u003c")
@@ -81,14 +80,11 @@ def _image(item: Item | None, store: Store, made: dict[str, Line]) -> Image:
     from PIL import Image
 
     data = _data(item, store, made)
-    if data is None:
+    if item is None or data is None:
         side, colour = _MISSING
         return Image.new("RGB", (side, side), colour)
-    return Image.open(io.BytesIO(data)).convert("RGB")
+    return pictures.open_picture(Path(item.name), data).convert("RGB")
 
 
-def _parameters(data: bytes) -> str:
-    from PIL import Image
-
-    with Image.open(io.BytesIO(data)) as image:
-        return infotext.from_picture(image) or ""
+def _parameters(item: Item, data: bytes) -> str:
+    return infotext.from_picture(pictures.open_picture(Path(item.name), data)) or ""

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..options import AllowPickleOption
+from ..terminal import say
 from .command import (
     FAILED,
     AddressOption,
@@ -71,6 +72,6 @@ def grid(
         for file, data in (*contact.sheets(cube, store, made), contact.page(cube, store, made)):
             store.write(file, data)
             if not quiet:
-                typer.echo(f"{out.rstrip('/')}/{file}")
+                say(f"{out.rstrip('/')}/{file}")
     if summary.failed:
         raise typer.Exit(FAILED)

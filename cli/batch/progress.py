@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Protocol
 
-import typer
-
+from ..terminal import say, say_json
+from ..terminal import shown as shown_text
 from .outcome import Failed, Made, Note, Outcome
 
 _WINDOW = 32  # pictures that a worker's rate is taken over
@@ -56,7 +56,7 @@ class Rates:
 class Teller:
     """Sentences on stderr, each once, and with `as_json` a line on stdout for every picture."""
 
-    def __init__(self, as_json: bool, echo: Any = typer.echo) -> None:
+    def __init__(self, as_json: bool, echo: Any = say) -> None:
         self._as_json, self._echo = as_json, echo
         # An engine may turn stdout elsewhere for what it runs.
         self._stdout = sys.stdout
@@ -72,7 +72,7 @@ class Teller:
             for comment in outcome.comments:
                 self._say(f"Note: {comment}")
         if self._as_json and not isinstance(outcome, Note):
-            typer.echo(json.dumps(outcome.to_line(), ensure_ascii=False), file=self._stdout)
+            say_json(outcome.to_line(), self._stdout)
 
     def _say(self, sentence: str, what: str | None = None) -> None:
         if (what or sentence) not in self._said:
@@ -89,10 +89,15 @@ def shown(total: int, as_json: bool, quiet: bool) -> Iterator[Show]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"), TimeRemainingColumn())
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}", markup=False), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console) as progress:
-        yield _Bar(progress, progress.add_task("", total=total), Teller(False, lambda text, err: console.print(text)))
+        yield _Bar(progress, progress.add_task("", total=total), Teller(False, partial(print_plain, console)))
+
+
+def print_plain(console: Any, text: str, err: bool) -> None:
+    """A line above the bar. Square brackets in it are no markup, and colons no emoji."""
+    console.print(shown_text(text), markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 class _Bar:

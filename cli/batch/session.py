@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.settings import at_least
+
+from ..terminal import say
 
 if TYPE_CHECKING:
     from .items import Asked
@@ -65,7 +65,7 @@ def carried_out(asked: Asked, options: Options) -> Summary:
         plan = work(asked, store, history, resume=options.resume, retry_failed=options.retry_failed)
         if not options.quiet:
             for sentence in plan.sentences():
-                typer.echo(sentence, err=True)
+                say(sentence, err=True)
         facts = {"pictures": len(asked.items), "to make": len(plan.todo), "engine": options.engine, "out": options.out}
         with (
             logging_to(options.log, store, facts) as log,

@@ -25,33 +25,49 @@ def parse(prompt: str) -> list[tuple[str, float]]:
     (x) weighs 1.1 times as much, [x] 1/1.1 times, (x:1.3) 1.3 times; brackets nest, and an open one reaches to the
     end of the prompt. \( \) \[ \] \\ are the character itself; a backslash before anything else vanishes. BREAK
     becomes the run ("BREAK", -1.0), unless it stands in brackets, whose weight it then takes as the words do. A weight
-    that is no number, as in (x:1.2.3), is text. An empty prompt is one run of "".
+    that is no number, as in (x:1.2.3), is text. An empty prompt is one run of "". Reading takes time linear in the
+    length of the prompt, however deep its brackets are.
     """
     runs: list[tuple[str, float]] = []
-    opened: dict[str, list[int]] = {"(": [], "[": []}
-
-    def weigh(start: int, factor: float) -> None:
-        runs[start:] = [(text, weight * factor) for text, weight in runs[start:]]
-
+    # For each run the innermost round bracket around it (0: none) and how many square ones. Round brackets nest among
+    # themselves, and so do square ones, but the two kinds may cross.
+    places: list[tuple[int, int]] = []
+    around, factors = [0], [1.0]
+    opened, square = [0], 0
     for piece in _PIECE.finditer(prompt):
         text, weight = piece[0], piece["weight"]
-        if text[0] == "\\":
-            runs.append((text[1:], 1.0))
-        elif text in opened:
-            opened[text].append(len(runs))
-        elif weight is not None and opened["("]:
-            weigh(opened["("].pop(), float(weight))
-        elif text == ")" and opened["("]:
-            weigh(opened["("].pop(), MORE)
-        elif text == "]" and opened["["]:
-            weigh(opened["["].pop(), LESS)
+        within = opened[-1]
+        if text == "(":
+            around.append(within)
+            factors.append(MORE)
+            opened.append(len(factors) - 1)
+        elif text == "[":
+            square += 1
+        elif within and (weight is not None or text == ")"):
+            factors[opened.pop()] = MORE if weight is None else float(weight)
+        elif text == "]" and square:
+            square -= 1
         else:
-            runs.extend(_broken(text))
-    for bracket, factor in (("(", MORE), ("[", LESS)):
-        for start in opened[bracket]:
-            weigh(start, factor)
-    merged = groupby(runs, key=itemgetter(1))
+            found = [(text[1:], 1.0)] if text[0] == "\\" else _broken(text)
+            runs += found
+            places += [(within, square)] * len(found)
+    # Every bracket's number is larger than that of the one around it.
+    for number, outer in enumerate(around):
+        factors[number] *= factors[outer] if number else 1.0
+    less = _powers(LESS, max((square for _, square in places), default=0))
+    weighted = (
+        (text, weight * factors[within] * less[square])
+        for (text, weight), (within, square) in zip(runs, places, strict=True)
+    )
+    merged = groupby(weighted, key=itemgetter(1))
     return [("".join(text for text, _ in group), weight) for weight, group in merged] or [("", 1.0)]
+
+
+def _powers(base: float, most: int) -> list[float]:
+    powers = [1.0]
+    for _ in range(most):
+        powers.append(powers[-1] * base)
+    return powers
 
 
 def _broken(text: str) -> list[tuple[str, float]]:

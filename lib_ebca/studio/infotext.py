@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import re
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 _NEGATIVE = "Negative prompt:"
-_FIELD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+# A name is looked for where one can begin alone: at every character it would take time quadratic in its length.
+_FIELD = re.compile(r'(?<![\w \-/])[ \-/]*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+LONGEST = 1_000_000  # characters of a picture's text
 _FEWEST_FIELDS = 3  # fewer in the last line, and it belongs to the prompt
 _EXIF_IFD, _USER_COMMENT = 0x8769, 0x9286
 
@@ -58,15 +63,29 @@ def read(text: str) -> Infotext:
 
 
 def from_picture(image: Image) -> str | None:
-    """The "parameters" text of a picture: of a PNG its text chunk, of a JPEG or WebP its EXIF user comment."""
+    """The "parameters" text of a picture: of a PNG its text chunk, of a JPEG or WebP its EXIF user comment.
+
+    Raises UserError for a text of more than LONGEST characters.
+    """
     text = image.info.get("parameters")
-    if isinstance(text, str):
-        return text
-    comment = image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
-    return _user_comment(comment) if isinstance(comment, bytes) else None
+    if not isinstance(text, str):
+        text = _user_comment(_comment(image))
+    if text is not None and len(text) > LONGEST:
+        raise UserError(f"the picture's text has {len(text)} characters: {LONGEST} are the most that are read")
+    return text
 
 
-def _user_comment(comment: bytes) -> str | None:
+def _comment(image: Image) -> object:
+    # Pillow reads the header when it is asked for, and raises whatever a broken one leads to.
+    try:
+        return image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+    except (SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, struct.error):
+        return None
+
+
+def _user_comment(comment: object) -> str | None:
+    if not isinstance(comment, bytes):
+        return None
     # EXIF 2.3, UserComment: eight bytes name the character code of the rest. The WebUI writes big-endian UTF-16.
     code, rest = comment[:8], comment[8:]
     encoding = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}.get(code)

@@ -7,6 +7,8 @@ import io
 import os
 import re
 import secrets
+import struct
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,19 +115,27 @@ def beside(picture: Path, what: str) -> Path:
     return picture.with_name(f"{picture.stem}-{what}.png")
 
 
-def open_picture(path: Path) -> Image:
-    """The picture in the file, read completely. Raises UserError where it is not one."""
+def open_picture(path: Path, data: bytes | None = None) -> Image:
+    """The picture in the file, or in `data`, which came from there; read completely.
+
+    Raises UserError where it is none, and where it is larger than Pillow holds to be sane.
+    """
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
-            image.load()
+        with warnings.catch_warnings():
+            # Pillow warns of a bomb up to twice the size at which it refuses it.
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(path if data is None else io.BytesIO(data)) as image:
+                image.load()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder: give a picture") from None
     except PermissionError:
         raise UserError(f"cannot read {path}: permission denied") from None
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UserError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels: make the picture smaller") from None
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error) as error:
         raise UserError(f"cannot read {path} as a picture: {error}") from None
     return image

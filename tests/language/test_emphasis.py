@@ -89,3 +89,41 @@ def test_long_prompts_are_no_trouble(prompt: str) -> None:
     started = time.process_time()
     parse(prompt)
     assert time.process_time() - started < 5.0
+
+
+@pytest.mark.parametrize("unit", ["a(", "(a", "a[", "[(a", "a:", ": ", "\\", ":1", "(BREAK ", "(a:1.1)("])
+def test_reading_is_linear_however_deep(unit: str) -> None:
+    prompt = unit * (200_000 // len(unit))
+    started = time.process_time()
+    parse(prompt)
+    assert time.process_time() - started < 10  # a quadratic reader takes minutes
+
+
+@given(st.lists(st.sampled_from(["(", ")", "[", "]", ":1.3)", ":0.5)", "a", "b ", "\\(", ":"]), max_size=20))
+def test_every_bracket_weighs_what_stands_between_its_ends(pieces: list[str]) -> None:
+    prompt = "".join(pieces)
+    weights: list[float] = []
+    opened: dict[str, list[int]] = {"(": [], "[": []}
+    position = 0
+    while position < len(prompt):
+        rest = prompt[position:]
+        weight = next((w for w in (":1.3)", ":0.5)") if rest.startswith(w)), None)
+        if rest.startswith("\\("):
+            weights.append(1.0)
+            position += 2
+            continue
+        if rest[0] in opened:
+            opened[rest[0]].append(len(weights))
+        elif opened["("] and (weight or rest[0] == ")"):
+            start = opened["("].pop()
+            weights[start:] = [w * (float(weight[1:-1]) if weight else MORE) for w in weights[start:]]
+        elif rest[0] == "]" and opened["["]:
+            start = opened["["].pop()
+            weights[start:] = [w * LESS for w in weights[start:]]
+        else:
+            weights += [1.0] * (len(weight) if weight else 1)
+        position += len(weight) if weight else 1
+    for starts, factor in ((opened["("], MORE), (opened["["], LESS)):
+        for start in starts:
+            weights[start:] = [w * factor for w in weights[start:]]
+    assert [weight for text, weight in parse(prompt) for _ in text] == pytest.approx(weights)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from lib_ebca import ContextUpdate, Edit, Plan
 from lib_ebca.studio import infotext, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.infotext import Infotext
+from lib_ebca.studio.pictures import open_picture
 from lib_ebca.studio.recipe import Lora, Recipe, Settings, Source
 
 # As A1111 1.9 writes it.
@@ -124,3 +127,44 @@ def test_the_user_comment_of_a_jpeg_is_read(tmp_path: Path) -> None:
     picture.save(tmp_path / "webui.jpg", exif=exif)
     with Image.open(tmp_path / "webui.jpg") as opened:
         assert infotext.from_picture(opened) == WEBUI
+
+
+OLD_FIELD = re.compile(r'\s*(\w[\w \-/]+):\s*("(?:\\.|[^\\"])+"|[^,]*)(?:,|$)')
+"""A1111's own pattern, which takes time quadratic in the length of a name."""
+
+
+@given(st.lists(st.sampled_from([*'ab -/:,"\\\téx_', '\\"', "Steps: 3, ", 'x: "q, r", '])).map("".join))
+def test_fields_are_those_of_the_webui(line: str) -> None:
+    assert infotext._FIELD.findall(line) == OLD_FIELD.findall(line)
+
+
+@pytest.mark.parametrize(
+    "unit", ["n", " ", "a ", 'aa: "\\",', 'aa:"x,', "aa:", "-a", ",a", "\t", ": ", 'aa:"b"c,', "\n"]
+)
+def test_reading_takes_linear_time(unit: str) -> None:
+    started = time.process_time()
+    infotext.read("a cat\n" + unit * (infotext.LONGEST // len(unit)))
+    assert time.process_time() - started < 20  # a quadratic reader takes hours
+
+
+def test_a_text_beyond_all_measure_is_refused(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (8, 8))
+    exif = picture.getexif()
+    exif.get_ifd(0x8769)[0x9286] = b"UNICODE\0" + ("n" * (infotext.LONGEST + 1)).encode("utf-16-be")
+    picture.save(tmp_path / "long.webp", exif=exif)
+    with Image.open(tmp_path / "long.webp") as opened, pytest.raises(UserError, match="1000001 characters"):
+        infotext.from_picture(opened)
+
+
+@pytest.mark.parametrize(
+    "exif", [b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\0" * 30, b"Exif\0\0x"]
+)
+def test_a_broken_exif_header_is_no_text(tmp_path: Path, exif: bytes) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "broken.jpg", exif=exif)
+    assert infotext.from_picture(open_picture(tmp_path / "broken.jpg")) is None
+
+
+def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
+    Image.new("1", (20_000, 5_000)).save(tmp_path / "bomb.png")
+    with pytest.raises(UserError, match=r"bomb.png has more than 89478485 pixels"):
+        open_picture(tmp_path / "bomb.png")

@@ -1,0 +1,68 @@
+"""What reaches the terminal: nothing that a picture, a prompt or a file of jobs holds is obeyed there."""
+
+from __future__ import annotations
+
+import io
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from rich.console import Console
+
+from cli.batch.progress import print_plain
+from cli.terminal import shown
+from tests.cli.conftest import Ebca
+
+TITLE = "\x1b]0;owned\x07"
+TEXTS = st.text(st.characters(), max_size=80)
+
+
+def with_text(path: Path, parameters: str) -> Path:
+    text = PngInfo()
+    text.add_itxt("parameters", parameters)
+    Image.new("RGB", (8, 8)).save(path, pnginfo=text)
+    return path
+
+
+@given(TEXTS)
+def test_what_is_shown_holds_no_control(text: str) -> None:
+    out = shown(text)
+    assert not [letter for letter in out if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\n\t"]
+    assert not set(out) & set("\u2028\u2029\u202a\u202e\u2066\u2069")
+    out.encode()
+
+
+@given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=80))
+def test_letters_of_all_languages_stay(text: str) -> None:
+    assert shown(text) == text
+
+
+def test_info_shows_escapes(ebca: Ebca, tmp_path: Path) -> None:
+    picture = with_text(tmp_path / "evil.png", f"a cat {TITLE}\nSteps: 2, Seed: 1, Size: 8x8, Note: \x9b2J")
+    said = ebca("info", picture)
+    assert said.exit_code == 0
+    assert "\\x1b]0;owned\\x07" in said.stdout and "\\x9b2J" in said.stdout
+    assert "\x1b" not in said.stdout and "\x9b" not in said.stdout
+
+    read = ebca("info", picture, "--json")
+    assert "\x1b" not in read.stdout and "\x9b" not in read.stdout
+    assert json.loads(read.stdout)["prompt"] == f"a cat {TITLE}"
+
+
+def test_an_error_shows_escapes_in_one_line(draw: Ebca) -> None:
+    said = draw(f"a cat <edit:{TITLE}\ndog")
+    assert said.exit_code == 2
+    assert "\x1b" not in said.stderr and "\\x1b]0;owned\\x07" in said.stderr
+    assert said.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("text", ["a <lora:[/x]:1> cat", "[/]", "[bold]x[/bold]", ":smile: [link=http://x]y[/link]"])
+def test_a_bar_takes_no_text_for_markup(text: str) -> None:
+    written = io.StringIO()
+    print_plain(Console(file=written, width=200, force_terminal=True), text, True)
+    assert written.getvalue().rstrip("\n") == text
