@@ -18,6 +18,7 @@ from lib_ebca.attention.adjoint import Adjoint
 from lib_ebca.attention.moment import Group, Member, Moment, moment
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.attention.record import Recorder
+from lib_ebca.attention.watcher import Watcher
 
 
 class UnknownRowsError(ValueError):
@@ -82,7 +83,7 @@ class Cascade:
         layers: how many cross-attention layers the UNet runs; the last one's update is left out, since no layer reads
             it. None takes every update.
         drift: keep what the editorial contexts gained in one evaluation for the next, as the published code does.
-        recorder: keeps energies and attention maps.
+        recorder: keeps energies and attention maps, or watches them with gradients.
         tell: takes a sentence for the user where something asked for is left out.
     """
 
@@ -93,7 +94,7 @@ class Cascade:
         *,
         layers: int | None = None,
         drift: bool = False,
-        recorder: Recorder | None = None,
+        recorder: Recorder | Watcher | None = None,
         tell: Callable[[str], None] = lambda sentence: None,
     ) -> None:
         if len(pictures) != len(timetables):

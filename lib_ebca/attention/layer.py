@@ -72,11 +72,10 @@ def attention(
     """
     evaluation = cascade.enter(layer.index, given)
     if not evaluation.acts:
-        output = attend(given)
-        if cascade.recorder is not None:
+        if cascade.recorder is not None and cascade.recorder.wants(_size(hidden_states.shape[1], evaluation)):
             query, key = layer.to_q(hidden_states), layer.to_k(given)
             _record(layer, cascade, evaluation, split_heads(query, layer.heads), split_heads(key, layer.heads))
-        return output
+        return attend(given)
     if own:
         return _fused(layer, cascade, evaluation, hidden_states, given)
     return _wrapped(layer, cascade, evaluation, hidden_states, given, attend)
@@ -270,12 +269,17 @@ def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query:
     if not rows:
         # A host may send the unconditional rows in a call of their own.
         return
-    scale = query.shape[-1] ** -0.5 if layer.scale is None else layer.scale
+    size = _size(query.shape[2], evaluation)
+    if cascade.recorder.wants(size):
+        scale = query.shape[-1] ** -0.5 if layer.scale is None else layer.scale
+        cascade.recorder.see(cascade.number, layer.index, layer.name, query, key, scale, size, rows)
+
+
+def _size(pixels: int, evaluation: Evaluation) -> tuple[int, int] | None:
     try:
-        size = layer_size(query.shape[2], *evaluation.size)
+        return layer_size(pixels, *evaluation.size)
     except UnknownSizeError:
-        size = None
-    cascade.recorder.see(cascade.number, layer.index, layer.name, query, key, scale, size, rows)
+        return None
 
 
 def conditional_rows(picture: Sequence[int], conditional: Sequence[bool]) -> list[int]:

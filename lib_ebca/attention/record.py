@@ -86,6 +86,10 @@ class Recorder:
         self._keep_energies = energies
         self._keep_maps = maps
 
+    def wants(self, size: tuple[int, int] | None) -> bool:
+        """Whether a layer of that size is to be shown: every one is."""
+        return self._keep_energies or (self._keep_maps and size is not None)
+
     def see(
         self,
         step: int,

@@ -99,12 +99,13 @@ def test_recording_changes_no_bit(name: str, own: bool, size: tuple[int, int]) -
 def test_recording_an_idle_plan_leaves_the_layer_to_its_own_attention() -> None:
     """Another kernel than ours may round differently: its output is handed on as it is."""
     given, (layer,) = scene([Picture()], [Values()]), layers()
-    cascade = given.cascade(recorder=Recorder(energies=True))
+    recorder = Recorder(energies=True)
+    cascade = given.cascade(recorder=recorder)
     cascade.begin(given.rows, given.size)
     theirs = layer(given.hidden_states, given.context)
     found = attention(projections(layer), cascade, given.hidden_states, given.context, lambda context: theirs, own=True)
     assert found is theirs
-    assert cascade.recorder is not None and len(cascade.recorder.energies) == 1
+    assert len(recorder.energies) == 1
 
 
 def test_somebody_elses_attention_is_averaged_as_it_is() -> None:

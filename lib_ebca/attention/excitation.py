@@ -1,0 +1,266 @@
+"""Attend-and-Excite in a pass of sampling: before a step is evaluated, its latent is moved towards the subjects.
+
+The host calls :meth:`Excitation.altered` with the latents it is about to evaluate, and a function that runs its UNet on
+some pictures' conditional rows under a given cascade. All that differs between hosts is in that function.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.subjects import Asked, Subject, Subjects
+from lib_ebca.attention.watcher import EnoughRead, Watcher
+from lib_ebca.methods.attend_and_excite import (
+    MOST_REFINEMENTS,
+    PUBLISHED,
+    Ask,
+    Measured,
+    Moved,
+    Objective,
+    excite,
+    losses,
+    pull,
+    step_size,
+    subject_scores,
+)
+
+Evaluate = Callable[[Tensor, list[int], Cascade], None]
+"""Runs the host's UNet: the pictures' latents (R, C, h, w), their numbers, and the cascade its layers are to follow."""
+
+LEVEL = 2
+"""The layers that are read have the latent's sides halved this often: 16 x 16 of 64 x 64."""
+HALF_PRECISION_SCALE = 1024.0
+"""What the loss is multiplied by on its way back through a model in float16, so that its gradient does not vanish."""
+
+
+class LevelError(ValueError):
+    """The model has no cross-attention layers of the size that is to be read."""
+
+
+@dataclass(frozen=True)
+class ExciteRecord:
+    """One picture at one altered step.
+
+    Attributes:
+        step: number of the step.
+        picture: number of the picture.
+        scores: of each subject, by name, before the step was altered and after the last evaluation that saw them.
+        after: as they were measured last within the step.
+        losses: before each move of the latent, and where it was looked at only.
+        updates: how often the latent was moved.
+        refinements: how many of the moves were refinement.
+        target: the score that the refinement asked for; None where the step has none.
+    """
+
+    step: int
+    picture: int
+    scores: dict[str, float]
+    after: dict[str, float]
+    losses: tuple[float, ...]
+    updates: int
+    refinements: int
+    target: float | None
+    maps: dict[str, Tensor] = field(default_factory=dict, compare=False)
+
+
+class Excitation:
+    """The subjects of the pictures of one pass.
+
+    Args:
+        pictures: the subjects of each picture.
+        steps: sampling steps of the pass.
+        objective: how subjects are measured.
+        most: the largest number of refinements in a step.
+        level: how often the latent's sides are halved in the layers that are read.
+        masks: for each picture (H, W) in [0, 1] or None: subjects are looked for and the latent is moved where it is 1.
+        tell: takes sentences for the user.
+        stopped: asked before each evaluation; True ends it.
+        cascade: makes the cascade that the layers follow while the gradient is taken, given its watcher; by default one
+            in which they work as they are.
+        maps: keep the subjects' attention maps in the records.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[Subjects],
+        steps: int,
+        *,
+        objective: Objective = PUBLISHED,
+        most: int = MOST_REFINEMENTS,
+        level: int = LEVEL,
+        masks: Sequence[Tensor | None] | None = None,
+        tell: Callable[[str], None] = lambda sentence: None,
+        stopped: Callable[[], bool] = lambda: False,
+        cascade: Callable[[Watcher], Cascade] | None = None,
+        maps: bool = False,
+    ) -> None:
+        self.pictures = tuple(pictures)
+        self.records: list[ExciteRecord] = []
+        self._steps, self._objective, self._most, self._level = steps, objective, most, level
+        self._masks = list(masks) if masks is not None else [None] * len(self.pictures)
+        self._tell, self._stopped, self._keep_maps = tell, stopped, maps
+        self._cascade = self._plain if cascade is None else cascade
+        self._last: dict[tuple[int, int], int] = {}
+        self._seen: dict[int, list[dict[str, float]]] = {}
+        self._maps: dict[int, dict[str, Tensor]] = {}
+
+    def wants(self, number: int) -> bool:
+        """Whether step ``number`` is altered."""
+        return any(asked.acting for asked in self._asked(number))
+
+    def altered(self, number: int, latents: Tensor, evaluate: Evaluate) -> Tensor:
+        """The latents (pictures, C, h, w) of step ``number``, moved.
+
+        They come back in their own type; in between they are in float32 at least.
+
+        Raises:
+            LevelError: the UNet has no layers of the size that is to be read.
+        """
+        return self.altered_as(self._asked(number), number, latents, evaluate, self._steps)
+
+    def altered_as(
+        self, asked: Sequence[Asked], number: int, latents: Tensor, evaluate: Evaluate, evaluations: int
+    ) -> Tensor:
+        """:meth:`altered`, with what is asked of each picture given."""
+        self._seen, self._maps = {}, {}
+        moved: list[list[Moved]] = [[] for _ in asked]
+        wide = latents if latents.dtype == torch.float64 else latents.float()
+        for subjects, asks in _phases(asked):
+
+            def measure(
+                rows_latents: Tensor, rows: list[int], subjects: list[tuple[Subject, ...]] = subjects
+            ) -> Measured:
+                sizes = [[step_size(each.scale, number, evaluations) for each in subjects[row]] for row in rows]
+                return self._measure(rows_latents, rows, [subjects[row] for row in rows], sizes, evaluate, number)
+
+            wide, phase = excite(wide, asks, measure, most=self._most, stopped=self._stopped)
+            for row, done in enumerate(phase):
+                moved[row].append(done)
+        for row, (each, parts) in enumerate(zip(asked, moved, strict=True)):
+            if row in self._seen:
+                self._record(number, row, each, parts)
+        return wide.to(latents.dtype)
+
+    def _asked(self, number: int) -> list[Asked]:
+        return [picture.asked(number, self._steps) for picture in self.pictures]
+
+    def _measure(
+        self,
+        latents: Tensor,
+        rows: list[int],
+        subjects: list[tuple[Subject, ...]],
+        sizes: list[list[float]],
+        evaluate: Evaluate,
+        number: int,
+    ) -> Measured:
+        with torch.enable_grad():
+            leaf = latents.detach().requires_grad_()
+            watcher = self.watched(leaf, rows, evaluate, number)
+            attention, size = watcher.mean, watcher.size
+            worst, pulls = [], []
+            for place, row in enumerate(rows):
+                scores = subject_scores(
+                    attention[place],
+                    size,
+                    torch.tensor(self.pictures[row].text, device=attention.device),
+                    [subject.tokens for subject in subjects[place]],
+                    self._objective,
+                    self._mask(row, size, attention),
+                )
+                self._keep(row, subjects[place], scores, attention[place], size)
+                weights = torch.tensor(sizes[place], dtype=scores.dtype, device=scores.device)
+                loss, wanted = pull(losses(scores), weights, self._objective)
+                worst.append(float(loss.detach()))
+                pulls.append(wanted)
+            scale = HALF_PRECISION_SCALE if watcher.half else 1.0
+            (steps,) = torch.autograd.grad(scale * torch.stack(pulls).sum(), leaf)
+            steps = steps / scale if watcher.half else steps
+        for place, row in enumerate(rows):
+            mask = self._mask(row, (latents.shape[-2], latents.shape[-1]), steps)
+            if mask is not None:
+                steps[place] *= mask
+        return Measured(tuple(worst), steps)
+
+    def _plain(self, watcher: Watcher) -> Cascade:
+        still = Timetable((Values(),))
+        return Cascade([Picture()] * len(self.pictures), [still] * len(self.pictures), recorder=watcher)
+
+    def watched(self, leaf: Tensor, rows: list[int], evaluate: Evaluate, number: int) -> Watcher:
+        """The rows' evaluation up to the last layer that is read; with its graph."""
+        height, width = leaf.shape[-2], leaf.shape[-1]
+        size = (height, width)
+        for _ in range(self._level):
+            size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
+        watcher = Watcher(size, self._last.get((height, width)))
+        cascade = self._cascade(watcher)
+        cascade.begin(Rows(tuple(rows), (True,) * len(rows)), (height, width), number)
+        with suppress(EnoughRead):
+            evaluate(leaf, rows, cascade)
+        watcher.close()
+        if watcher.found is None:
+            sizes = ", ".join(f"{h} x {w}" for h, w in sorted(watcher.sizes, reverse=True)) or "none"
+            raise LevelError(
+                f"Subjects are read in layers of {size[0]} x {size[1]} pixels at this size, and the model has none: "
+                f"its cross-attention layers have {sizes}; another width or height, or another level, would do"
+            )
+        self._last[height, width] = watcher.found
+        return watcher
+
+    def _mask(self, row: int, size: tuple[int, int], like: Tensor) -> Tensor | None:
+        mask = self._masks[row]
+        if mask is None:
+            return None
+        return F.interpolate(mask.to(like)[None, None], size, mode="bilinear", align_corners=True)[0, 0]
+
+    def _keep(
+        self, row: int, subjects: tuple[Subject, ...], scores: Tensor, attention: Tensor, size: tuple[int, int]
+    ) -> None:
+        named = {subject.name: float(score) for subject, score in zip(subjects, scores.detach(), strict=True)}
+        self._seen.setdefault(row, []).append(named)
+        if self._keep_maps:
+            self._maps.setdefault(row, {}).update(
+                {
+                    each.name: attention.detach()[:, list(each.tokens)].sum(-1).view(size).float().cpu()
+                    for each in subjects
+                }
+            )
+
+    def _record(self, number: int, row: int, asked: Asked, parts: list[Moved]) -> None:
+        first, last = self._seen[row][0], self._seen[row][-1]
+        if not all(part.finite for part in parts):
+            self._tell(f"Subjects: step {number + 1} was left as it was, for its gradient was not finite.")
+        self.records.append(
+            ExciteRecord(
+                number,
+                row,
+                first,
+                last,
+                tuple(loss for part in parts for loss in part.updates) or (parts[-1].loss,),
+                sum(len(part.updates) for part in parts),
+                sum(part.refinements for part in parts),
+                None if asked.ask.target is None else 1.0 - asked.ask.target,
+                self._maps.get(row, {}),
+            )
+        )
+
+
+def _phases(asked: Sequence[Asked]) -> list[tuple[list[tuple[Subject, ...]], list[Ask]]]:
+    """One phase where the same subjects are refined and moved; else the refinement by itself, and the step after it."""
+    mixed = [each.ask.target is not None and each.refined != each.acting for each in asked]
+    phases = []
+    if any(mixed):
+        first = [
+            Ask(each.ask.target, False) if alone else Ask(None, False) for each, alone in zip(asked, mixed, strict=True)
+        ]
+        phases.append(([each.refined for each in asked], first))
+    main = [Ask(None if alone else each.ask.target, each.ask.update) for each, alone in zip(asked, mixed, strict=True)]
+    phases.append(([each.acting for each in asked], main))
+    return phases

@@ -1,0 +1,91 @@
+"""The subjects of a picture: which tokens they are, and what is asked for them at each step of a pass."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lib_ebca.methods.attend_and_excite import Ask
+
+THRESHOLDS = ((0.0, 0.05), (0.2, 0.5), (0.4, 0.8))
+"""At these fractions of the pass a subject's score should be at least that: as published for 50 steps, 0, 10 and 20."""
+# 0.3 * 10 is 2.9999999999999996 in binary.
+_ROUNDING = 1e-9
+
+
+@dataclass(frozen=True)
+class Subject:
+    """One subject of one picture.
+
+    Attributes:
+        name: the word, for what is told of it.
+        tokens: its rows of the context.
+        scale: step size of the latent.
+        until: fraction of the pass at which it is left alone.
+        refine: whether its thresholds are insisted on.
+    """
+
+    name: str
+    tokens: tuple[int, ...]
+    scale: float = 20.0
+    until: float = 0.5
+    refine: bool = True
+
+
+@dataclass(frozen=True)
+class Subjects:
+    """The subjects of one picture, and the tokens that share the pixels of its maps with them.
+
+    Attributes:
+        subjects: none for a picture that is left alone.
+        text: for each row of the context, whether it takes part in the softmax over the words.
+    """
+
+    subjects: tuple[Subject, ...] = ()
+    text: tuple[bool, ...] = ()
+
+    def asked(self, number: int, steps: int, thresholds: Sequence[tuple[float, float]] = THRESHOLDS) -> Asked:
+        """What is asked at step ``number`` of ``steps``, both counted from the start of the pass."""
+        acting = tuple(each for each in self.subjects if number < _edge(each.until, steps) or each.until == 1.0)
+        wanted = [score for fraction, score in thresholds if _edge(fraction, steps) == number]
+        refined = tuple(each for each in acting if each.refine)
+        target = 1.0 - max(wanted) if wanted and refined else None
+        return Asked(acting, refined, Ask(target, bool(acting)))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of one picture at one step.
+
+    Attributes:
+        acting: the subjects that the ordinary step is for.
+        refined: those that the refinement is for.
+        ask: whether there are a refinement and a step.
+    """
+
+    acting: tuple[Subject, ...]
+    refined: tuple[Subject, ...]
+    ask: Ask
+
+
+def text_columns(lengths: Sequence[int], chunk: int, padded_with_end: bool) -> tuple[bool, ...]:
+    """The tokens that take part in the softmax over the words, chunk by chunk.
+
+    As published: where a prompt is filled up with ends of text, as for SD 1, all but the beginning and the last place;
+    where it is filled up with something else, as for SD 2 and SDXL, the words alone.
+
+    Args:
+        lengths: number of the prompt's tokens in each chunk, beginning and end not counted.
+        chunk: places in a chunk, 77 for CLIP.
+        padded_with_end: how prompts are filled up.
+    """
+    columns: list[bool] = []
+    for length in lengths:
+        last = chunk - 1 if padded_with_end else 1 + length
+        columns += [1 <= place < last for place in range(chunk)]
+    return tuple(columns)
+
+
+def _edge(fraction: float, steps: int) -> int:
+    return math.floor(fraction * steps + _ROUNDING)
