@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from lib_ebca.language.checks import PlanError
 from lib_ebca.language.directives import DirectiveError
-from lib_ebca.language.plan import Boost, Concept, ContextUpdate, Edit, Plan
+from lib_ebca.language.plan import Boost, Concept, ContextUpdate, Edit, Excite, Plan
 
-__all__ = ["Boost", "Concept", "ContextUpdate", "DirectiveError", "Edit", "Plan", "PlanError"]
+__all__ = ["Boost", "Concept", "ContextUpdate", "DirectiveError", "Edit", "Excite", "Plan", "PlanError"]

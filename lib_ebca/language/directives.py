@@ -1,12 +1,15 @@
-"""Prompt text to plan and back: <edit:TEXT:STRENGTH>, <bcu:ATTN:NORM>, <boost:WORD:FACTOR>, <concept:WORD:CONCEPT>."""
+"""Prompt text to plan and back.
+
+<edit:TEXT:STRENGTH>, <bcu:ATTN:NORM>, <boost:WORD:FACTOR>, <concept:WORD:CONCEPT>, <excite:WORD>.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from lib_ebca.language.checks import PlanError, shortened
-from lib_ebca.language.forms import Part, read, write_boost, write_concept, write_edit, write_update
-from lib_ebca.language.plan import Boost, Concept, ContextUpdate, Edit, Plan
+from lib_ebca.language.forms import Part, read, write_boost, write_concept, write_edit, write_excite, write_update
+from lib_ebca.language.plan import Boost, Concept, ContextUpdate, Edit, Excite, Plan
 from lib_ebca.language.scanning import Directive, DirectiveError, found, without
 
 __all__ = ["DirectiveError", "Parsed", "parse", "write"]
@@ -39,6 +42,7 @@ def parse(prompt: str) -> Parsed:
             edits=tuple(part for _, part in parts if isinstance(part, Edit)),
             boosts=tuple(part for _, part in parts if isinstance(part, Boost)),
             concepts=tuple(part for _, part in parts if isinstance(part, Concept)),
+            excite=tuple(part for _, part in parts if isinstance(part, Excite)),
         )
     except PlanError as error:
         raise _quoting_all(error, parts) from None
@@ -51,7 +55,8 @@ def write(plan: Plan) -> str:
     written = [] if update is None else [write_update(update)]
     written += map(write_edit, plan.edits)
     written += map(write_boost, plan.boosts)
-    return " ".join([*written, *map(write_concept, plan.concepts)])
+    written += map(write_concept, plan.concepts)
+    return " ".join([*written, *map(write_excite, plan.excite)])
 
 
 def _quoting_all(error: PlanError, parts: list[tuple[Directive, Part]]) -> DirectiveError:

@@ -10,15 +10,18 @@ from typing import Any
 
 from lib_ebca.language.checks import PlanError, shortened
 from lib_ebca.language.concept import RESERVED, Concept
+from lib_ebca.language.excite import Excite
 from lib_ebca.language.parts import Boost, ContextUpdate, Edit
 from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError, found
 
-Part = ContextUpdate | Edit | Boost | Concept
+Part = ContextUpdate | Edit | Boost | Concept | Excite
 
 _TO_ESCAPE = re.compile(r"[\\:<>]")
 _EDIT_KEYS = ("from", "until", "attn", "norm")
 _UPDATE_KEYS = ("from", "until", "schedule", "ratio", "prior")
 _WORD_KEYS = ("schedule", "prior")
+_EXCITE_KEYS = ("scale", "until", "refine")
+_SWITCH = {"on": True, "off": False}
 
 
 def read(directive: Directive) -> Part:
@@ -66,11 +69,18 @@ def _read_concept(directive: Directive) -> Concept:
     return Concept(directive.pieces[0], tuple(weights), **_values(keyed, RESERVED))
 
 
+def _read_excite(directive: Directive) -> Excite:
+    if directive.positional:
+        directive.refuse(f"its numbers are written scale=20 and until=0.5; the form is {FORMS['excite']}")
+    return Excite(directive.body, **_values(directive, _EXCITE_KEYS))
+
+
 _READERS: dict[str, Callable[[Directive], Part]] = {
     "edit": _read_edit,
     "bcu": _read_update,
     "boost": _read_boost,
     "concept": _read_concept,
+    "excite": _read_excite,
 }
 
 
@@ -100,6 +110,10 @@ def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
             directive.refuse(f"{key} should be given once")
         if key in _WORD_KEYS:
             values[name] = value.lower()
+        elif key == "refine":
+            if value.strip().lower() not in _SWITCH:
+                directive.refuse(f"refine is {shortened(value, 30)!r}: it should be on or off")
+            values[name] = _SWITCH[value.strip().lower()]
         elif NUMBER.fullmatch(value) and math.isfinite(float(value)):
             values[name] = float(value)
         else:
@@ -131,6 +145,13 @@ def write_concept(concept: Concept) -> str:
     weights = "".join(f":{_TO_ESCAPE.sub(_escape, name)}={_write_number(weight)}" for name, weight in concept.weights)
     keyed = _write_values(concept, Concept(concept.word, concept.weights), RESERVED)
     return f"<concept:{_TO_ESCAPE.sub(_escape, word)}{weights}{keyed}>"
+
+
+def write_excite(excite: Excite) -> str:
+    """The directive that reads back to an equal part."""
+    word = excite.word if excite.occurrence is None else f"{excite.word}#{excite.occurrence}"
+    keyed = _write_values(excite, Excite(excite.word), ("scale", "until"))
+    return f"<excite:{_TO_ESCAPE.sub(_escape, word)}{keyed}{'' if excite.refine else ':refine=off'}>"
 
 
 def _write_readable(part: Edit | Boost, name: str, text: str, arguments: str) -> str:

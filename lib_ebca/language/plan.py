@@ -12,6 +12,7 @@ from typing import Any
 
 from lib_ebca.language.checks import PlanError, parts_of, set_fields, shortened
 from lib_ebca.language.concept import Concept
+from lib_ebca.language.excite import Excite
 from lib_ebca.language.part_dicts import known_keys, part_from_dict, part_to_dict, parts_from_dicts
 from lib_ebca.language.parts import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit
 
@@ -24,6 +25,7 @@ __all__ = [
     "Concept",
     "ContextUpdate",
     "Edit",
+    "Excite",
     "Plan",
 ]
 
@@ -45,6 +47,7 @@ class Plan:
     edits: tuple[Edit, ...] = ()
     boosts: tuple[Boost, ...] = ()
     concepts: tuple[Concept, ...] = ()
+    excite: tuple[Excite, ...] = ()
     # Merging needs to know whether the update was asked for or came with a boost.
     _update_implied: bool = field(default=False, init=False, repr=False, compare=False)
 
@@ -53,6 +56,7 @@ class Plan:
             raise PlanError("update", self.update, "a ContextUpdate or None")
         set_fields(self, edits=parts_of("edits", self.edits, Edit), boosts=parts_of("boosts", self.boosts, Boost))
         set_fields(self, concepts=parts_of("concepts", self.concepts, Concept))
+        set_fields(self, excite=parts_of("excite", self.excite, Excite))
         _refuse_vanishing_denominator(self.edits)
         if self.boosts and self.update is None:
             set_fields(self, update=ContextUpdate(), _update_implied=True)
@@ -63,7 +67,8 @@ class Plan:
     def active(self) -> bool:
         """Whether it changes anything at any moment of a pass."""
         updates = self.update is not None and self.update.active
-        return updates or any(edit.active for edit in self.edits) or any(concept.active for concept in self.concepts)
+        parts: tuple[Edit | Concept | Excite, ...] = (*self.edits, *self.concepts, *self.excite)
+        return updates or any(part.active for part in parts)
 
     @property
     def stated_update(self) -> ContextUpdate | None:
@@ -73,7 +78,13 @@ class Plan:
     def merged(self, other: Plan) -> Plan:
         """This plan and then `other`: the update that `other` states replaces ours, the rest is appended."""
         update = self.stated_update if other.stated_update is None else other.stated_update
-        return Plan(update, self.edits + other.edits, self.boosts + other.boosts, self.concepts + other.concepts)
+        return Plan(
+            update,
+            self.edits + other.edits,
+            self.boosts + other.boosts,
+            self.concepts + other.concepts,
+            self.excite + other.excite,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON types, defaults left out; `from_dict` reads it back to an equal plan."""
@@ -86,18 +97,21 @@ class Plan:
             data["boosts"] = [part_to_dict(boost) for boost in self.boosts]
         if self.concepts:
             data["concepts"] = [part_to_dict(concept) | {"weights": dict(concept.weights)} for concept in self.concepts]
+        if self.excite:
+            data["excite"] = [part_to_dict(excite) for excite in self.excite]
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """The plan that `to_dict` wrote. Raises PlanError, also for keys it does not know."""
-        known = known_keys("plan", data, ("update", "edits", "boosts", "concepts"))
+        known = known_keys("plan", data, ("update", "edits", "boosts", "concepts", "excite"))
         update = known.get("update")
         return cls(
             update=None if update is None else part_from_dict(ContextUpdate, update, "update"),
             edits=parts_from_dicts(Edit, known.get("edits", ()), "edits"),
             boosts=parts_from_dicts(Boost, known.get("boosts", ()), "boosts"),
             concepts=parts_from_dicts(Concept, known.get("concepts", ()), "concepts"),
+            excite=parts_from_dicts(Excite, known.get("excite", ()), "excite"),
         )
 
 

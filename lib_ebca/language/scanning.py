@@ -19,6 +19,7 @@ FORMS = {
     "bcu": "<bcu> or <bcu:ATTN:NORM>, then if wanted :from=0 :until=1 :schedule=constant :ratio=0.9 :prior=paper",
     "boost": "<boost:WORD:FACTOR>, where WORD may be a phrase, WORD#2 or *",
     "concept": "<concept:WORD:Color> or <concept:WORD:Color=2:Plants=-1>, then if wanted :from=0 :until=1 :clamp=9",
+    "excite": "<excite:WORD>, where WORD may be a phrase, WORD#2 or *, then if wanted :scale=20 :until=0.5 :refine=off",
 }
 """What each directive looks like, by name."""
 

@@ -92,24 +92,29 @@ def rows(tokenised: TokenisedPrompt, boost_word: str, occurrence: int | None, to
     Only whole words count: "cat" is not in "cats". `occurrence` counts from 1; None means every one. Emphasis and the
     ends of chunks may fall within a phrase. Raises WordError, which lists the words of the prompt.
     """
+    return tuple(row for found in spans(tokenised, boost_word, occurrence, tokenizer) for row in found)
+
+
+def spans(tokenised: TokenisedPrompt, word: str, occurrence: int | None, tokenizer: Any) -> list[tuple[int, ...]]:
+    """As :func:`rows`, but each occurrence by itself; for "*" each content word."""
     groups = _grouped(tokenised)
     spelled = words(tokenised, tokenizer)
-    if boost_word == "*":
-        found = [group for group, word in zip(groups, spelled, strict=True) if _has_content(word)]
+    if word == "*":
+        found = [group for group, spelling in zip(groups, spelled, strict=True) if has_content(spelling)]
         if not found:
-            raise WordError(boost_word, spelled, "finds no content word in the prompt")
-        return tuple(row for group in found for row, _ in group)
-    phrase = [[token.id for token in group] for group in _words_of_ids(tokenizer, boost_word, 1.0)]
+            raise WordError(word, spelled, "finds no content word in the prompt")
+        return [tuple(row for row, _ in group) for group in found]
+    phrase = [[token.id for token in group] for group in _words_of_ids(tokenizer, word, 1.0)]
     if not phrase:
-        raise WordError(boost_word, spelled, "has no word that the tokenizer knows")
+        raise WordError(word, spelled, "has no word that the tokenizer knows")
     matches = list(_matches([[token.id for _, token in group] for group in groups], phrase))
     if not matches:
-        raise WordError(boost_word, spelled, "is not in the prompt")
+        raise WordError(word, spelled, "is not in the prompt")
     if occurrence is not None and not 1 <= occurrence <= len(matches):
         times = "once" if len(matches) == 1 else f"{len(matches)} times"
-        raise WordError(f"{boost_word}#{occurrence}", spelled, f"is not in the prompt: {boost_word} is there {times}")
+        raise WordError(f"{word}#{occurrence}", spelled, f"is not in the prompt: {word} is there {times}")
     chosen = matches if occurrence is None else [matches[occurrence - 1]]
-    return tuple(row for first in chosen for group in groups[first : first + len(phrase)] for row, _ in group)
+    return [tuple(row for group in groups[first : first + len(phrase)] for row, _ in group) for first in chosen]
 
 
 def boost_weights(tokenised: TokenisedPrompt, boosts: Iterable[Boost], tokenizer: Any) -> tuple[float, ...]:
@@ -224,7 +229,8 @@ def _spelled(tokenizer: Any, ids: list[int]) -> str:
     return str(tokenizer.decode(ids)).strip()
 
 
-def _has_content(word: str) -> bool:
+def has_content(word: str) -> bool:
+    """Whether a word says something by itself, as "cat" does and "of" and "," do not."""
     if word.lower().strip("'") in _LITTLE_WORDS:
         return False
     return any(unicodedata.category(c)[0] in "LN" or unicodedata.category(c) == "So" for c in word)

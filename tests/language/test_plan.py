@@ -53,8 +53,14 @@ def plans() -> st.SearchStrategy[lib_ebca.Plan]:
     edits = st.lists(edit, max_size=5)
     concepts = st.lists(_concepts(word, number, window), max_size=2)
     lively = st.none() | update.filter(lambda u: u.attn != 0)
-    boosted = st.builds(Plan, lively, edits, st.lists(boost, max_size=3), concepts)
-    return boosted | st.builds(Plan, st.none() | update, edits, st.just(()), concepts)
+    excites = st.lists(_excites(word), max_size=2)
+    boosted = st.builds(Plan, lively, edits, st.lists(boost, max_size=3), concepts, excites)
+    return boosted | st.builds(Plan, st.none() | update, edits, st.just(()), concepts, excites)
+
+
+def _excites(word: Any) -> st.SearchStrategy[lib_ebca.Excite]:
+    occurrence = st.none() | st.integers(1, 999_999)
+    return st.builds(lib_ebca.Excite, word, occurrence, st.floats(0, 1e9), st.floats(0, 1), st.booleans())
 
 
 def _concepts(word: Any, number: Any, window: Any) -> st.SearchStrategy[lib_ebca.Concept]:
