@@ -20,7 +20,7 @@ from lib_ebca.studio.task import INVERSIONS, Inverting, Task
 from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
+from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -108,6 +108,7 @@ def edit(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
+    trust_picture: TrustOption = False,
 ) -> None:
     """Change what is in a photograph and keep the rest.
 
@@ -118,7 +119,7 @@ def edit(
     """
     from lib_ebca.language.directives import parse
 
-    recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model)
+    recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model, lora, trust_picture)
     plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(
         recorded,
@@ -190,8 +191,8 @@ def edit(
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
 
 
-def _recorded(again: Path, model: str | None) -> tuple[Recipe, Source, Task]:
-    recorded, made_with = request.recorded_in(again, model)
+def _recorded(again: Path, model: str | None, lora: object, trusted: bool) -> tuple[Recipe, Source, Task]:
+    recorded, made_with = request.recorded_in(again, model, lora, trusted)
     return recorded, made_with, task.from_text(request.parameters_in(again), "edit")
 
 

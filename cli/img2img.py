@@ -16,7 +16,7 @@ from lib_ebca.studio.task import Task
 from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
+from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -74,12 +74,13 @@ def img2img(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
+    trust_picture: TrustOption = False,
 ) -> None:
     """Draw a picture again under a prompt.
 
     ebca img2img sketch.png "a castle next to a river" --strength 0.6
     """
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
+    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     before = None if again is None else task.from_text(request.parameters_in(again), "img2img")
     plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(

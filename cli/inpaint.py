@@ -18,7 +18,7 @@ from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
 from .img2img import checked_strength
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption
+from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -95,6 +95,7 @@ def inpaint(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
+    trust_picture: TrustOption = False,
 ) -> None:
     """Paint a part of a picture anew.
 
@@ -103,7 +104,7 @@ def inpaint(
     White in the mask is painted, and only there the picture pulls at the words. Models with nine input channels, made
     for inpainting, and plain ones both serve.
     """
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
+    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     before = None if again is None else task.from_text(request.parameters_in(again), "inpaint")
     plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost)
     asked = photo_options.asked_settings(

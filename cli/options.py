@@ -46,6 +46,10 @@ BoostOption = Annotated[
 AllowPickleOption = Annotated[
     bool, typer.Option("--allow-pickle", help="Also load .ckpt, .pt and .bin files, which can run code of their own.")
 ]
+TrustOption = Annotated[
+    bool,
+    typer.Option("--trust-picture", help="With --from: also load paths and hub models that the picture names."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout, nothing else there.")]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|inf|nan)(?:e[-+]?\d+)?"

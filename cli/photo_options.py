@@ -94,6 +94,8 @@ def fitted(
 
     size = source.image.size
     if before is not None and before.box is not None and fit is None and not given and asked.width and asked.height:
+        if before.box[2] > size[0] or before.box[3] > size[1]:
+            raise UserError(f"the picture's field EBCA box is {before.box}: it lies outside of the photograph")
         return before.fit, Fitting(size, before.box, (asked.width, asked.height))
     name = fit or (before.fit if before else "resize")
     return name, fitting(size, loaded.size, name, (asked.width, asked.height))
@@ -113,7 +115,7 @@ def wanted(prompt: str | None, options: Plan, recorded: Recipe | None) -> reques
 def notes(made_with: Source | None, loaded: Model, prompt: str) -> tuple[str, ...]:
     """What will keep a recorded picture from coming out the same, and the tags of a prompt that nothing here reads."""
     differing = () if made_with is None else request.differences(made_with, loaded.source)
-    return (*differing, *request.unread_tags(prompt))
+    return (*loaded.notes, *differing, *request.unread_tags(prompt))
 
 
 def same_photo(photo: Photo, digest: str | None, path: Path, again: Path) -> None:

@@ -22,6 +22,7 @@ from .options import (
     EditOption,
     JsonOption,
     ModelOption,
+    TrustOption,
 )
 from .photo_options import PresetOption, asked_plan
 
@@ -98,6 +99,7 @@ def txt2img(
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no paths.")] = False,
     allow_pickle: AllowPickleOption = False,
+    trust_picture: TrustOption = False,
 ) -> None:
     """Draw pictures from prompts.
 
@@ -119,7 +121,7 @@ def txt2img(
         "clip_skip": clip_skip,
         "drift": drift if drift is not None else preset_drift,
     }
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model)
+    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     asked = Settings() if recorded is None else recorded.settings
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
     wanted = request.wanted(prompts or (), plan, recorded)
@@ -136,7 +138,7 @@ def txt2img(
         batches = [request.repeated(replace(recorded, settings=asked, plan=wanted[0].plan, seed=seeds[0]))]
     else:
         batches = [batch for each in wanted for batch in request.batches(each, asked, seeds, batch_size or 1)]
-    notes = () if made_with is None else request.differences(made_with, loaded.source)
+    notes = (*loaded.notes, *(() if made_with is None else request.differences(made_with, loaded.source)))
     extras = Extras(save_maps, save_energy, compare)
     for batch in batches:
         for saved in _draw_and_save(loaded, batch, folder, extras, quiet or as_json):

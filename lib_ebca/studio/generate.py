@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from torch import Tensor
 
     from lib_ebca.hosts.diffusers import Run
     from lib_ebca.studio.loading import Model
@@ -70,7 +72,7 @@ def draw(
         attention = encoded(pipe)
     started = time.perf_counter()
     with attention as run:
-        images = pipe(
+        decoded = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             # None, not "": SDXL was trained with zeros in the place of an empty negative prompt.
             negative_prompt=[recipe.settings.negative for recipe in recipes] if settings.negative else None,
@@ -82,6 +84,20 @@ def draw(
             generator=generators,
             latents=noise.to(pipe.unet.device, pipe.unet.dtype),
             callback_on_step_end=stepped,
-            output_type="pil",
+            output_type="pt",
         ).images
-    return Drawn(tuple(images), run, time.perf_counter() - started)
+    return Drawn(images_of(pipe, decoded, recipes), run, time.perf_counter() - started)
+
+
+def images_of(pipe: Any, decoded: Tensor, recipes: Sequence[Recipe]) -> tuple[Image, ...]:
+    """The pictures of a decoded batch, (n, 3, H, W) in [0, 1], as the pipeline itself makes them.
+
+    Raises UserError where one is not finite: a sampler that ran away leaves a black picture.
+    """
+    for recipe, values in zip(recipes, decoded, strict=True):
+        if not bool(values.isfinite().all()):
+            raise UserError(
+                f"the picture of seed {recipe.seed} is not finite, its numbers grew beyond all bounds: lower --cfg and "
+                "the strengths of the plan, or use --dtype float32"
+            )
+    return tuple(pipe.image_processor.numpy_to_pil(pipe.image_processor.pt_to_numpy(decoded)))

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.studio import loras
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.interrupts import held_interrupts
-from lib_ebca.studio.locate import INDEX, Kind, Location, file_hash, locate, model_hash, pipeline_class, refuse_pickle
-from lib_ebca.studio.recipe import Lora, Settings, Source
+from lib_ebca.studio.locate import INDEX, Kind, Location, locate, model_hash, pipeline_class, refuse_pickle
+from lib_ebca.studio.recipe import Settings, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
 _HUB_TIMEOUT = 10.0
@@ -30,11 +31,15 @@ _FILE_FAMILIES = {
 
 @dataclass(frozen=True)
 class Model:
-    """A loaded pipeline, ready to draw. `scheduler_config` is the model's own, whatever sampler draws later."""
+    """A loaded pipeline, ready to draw. `scheduler_config` is the model's own, whatever sampler draws later.
+
+    `notes` are sentences for the user on what of it does nothing.
+    """
 
     pipe: Any
     source: Source
     scheduler_config: Mapping[str, Any]
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -51,6 +56,7 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
     Raises UserError.
     """
     location = locate(settings.model, allow_pickle)
+    loras.files_of(settings.loras, allow_pickle)
     with _importing():
         import torch
 
@@ -66,14 +72,14 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
         pipe = _from_folder(location, folder, options, allow_pickle)
     if not inpainting and pipe.unet.config.in_channels != pipe.vae.config.latent_channels:
         raise UserError(f"model {location.given!r} is made for inpainting: this needs a text-to-image model")
-    lora_hashes = _add_loras(pipe, settings.loras, allow_pickle)
+    lora_hashes, notes = loras.add(pipe, settings.loras, allow_pickle)
     try:
         pipe.to(device)
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     pipe.set_progress_bar_config(disable=True)
     source = Source(location.name, model_hash(location, folder), lora_hashes)
-    return Model(pipe, source, pipe.scheduler.config)
+    return Model(pipe, source, pipe.scheduler.config, notes)
 
 
 def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:
@@ -176,26 +182,6 @@ def _doubles(files: Any) -> list[str]:
     names = {file.rfilename for file in files}
     copies = [name for name in names if ".fp16." in name and name.replace(".fp16.", ".") in names]
     return copies + [name for name in names if "/" not in name and name.endswith((".safetensors", ".bin", ".ckpt"))]
-
-
-def _add_loras(pipe: Any, loras: tuple[Lora, ...], allow_pickle: bool) -> tuple[str, ...]:
-    hashes = []
-    names = [f"lora_{i}" for i in range(len(loras))]
-    for name, lora in zip(names, loras, strict=True):
-        path = Path(lora.path).expanduser()
-        if not path.is_file():
-            raise UserError(f"--lora {lora.path!r}: there is no such file")
-        refuse_pickle(path, allow_pickle)
-        try:
-            pipe.load_lora_weights(str(path.parent), weight_name=path.name, adapter_name=name, local_files_only=True)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            raise UserError(f"--lora {lora.path!r} does not fit the model: {str(error).splitlines()[0]}") from None
-        hashes.append(file_hash(path))
-    if loras:
-        if not pipe.get_active_adapters():
-            raise UserError(f"--lora {loras[0].path!r}: no layer of the model takes these weights")
-        pipe.set_adapters(names, [lora.weight for lora in loras])
-    return tuple(hashes)
 
 
 def _fastest_device() -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import RiskWarning, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -17,10 +18,12 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 MODELS = _PACKAGE / "models" if (_PACKAGE / "models").is_dir() else _PACKAGE.parent / "models"
 INDEX = "model_index.json"
 SCHEDULER = "scheduler/scheduler_config.json"
+SAFE = ".safetensors"
 PICKLES = {".ckpt", ".pt", ".pth", ".bin"}
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _BLOCK = 1 << 20
+_LONGEST_HEADER = 100_000_000  # bytes; the format's own bound
 _DECIDING = ("unet", "vae", "text_encoder", "text_encoder_2")
 
 
@@ -61,17 +64,29 @@ def locate(given: str, allow_pickle: bool = False) -> Location:
     """Where the model `given` lies: an embedded name, then a folder or file, then a hub id. Raises UserError."""
     if given in embedded():
         return Location(given, given, Kind.FOLDER, MODELS / given)
-    path = Path(given).expanduser()
+    path = path_of(given)
     if path.is_dir():
         return _folder(given, path)
     if path.is_file():
         return _file(given, path, allow_pickle)
-    if _HUB_ID.fullmatch(given) and path.suffix not in {".safetensors", *PICKLES}:
+    if _HUB_ID.fullmatch(given) and path.suffix.lower() not in {SAFE, *PICKLES}:
         return Location(given, given.rpartition("/")[2], Kind.HUB)
+    names = ", ".join(embedded()) or "none is installed"
     raise UserError(
-        f"there is no model {given!r}: give an embedded name ({', '.join(embedded()) or 'none is installed'}), "
+        f"there is no model {shortened(given)!r}: give an embedded name ({names}), "
         "a folder in diffusers layout, a .safetensors file, or a hub id such as owner/name"
     )
+
+
+def path_of(given: str) -> Path:
+    """The path that `given` spells, whether something is there or not. Raises UserError where it can be none."""
+    try:
+        path = Path(given).expanduser()
+        path.exists()
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{shortened(given)!r} can be no path: {str(reason).lower()}") from None
+    return path
 
 
 def _folder(given: str, path: Path) -> Location:
@@ -81,22 +96,41 @@ def _folder(given: str, path: Path) -> Location:
 
 
 def _file(given: str, path: Path, allow_pickle: bool) -> Location:
+    if path.suffix.lower() not in {SAFE, *PICKLES}:
+        raise UserError(f"the file {given!r} is not a model: a single file ends in {SAFE}")
     refuse_pickle(path, allow_pickle)
-    if path.suffix not in {".safetensors", *PICKLES}:
-        raise UserError(f"the file {given!r} is not a model: a single file ends in .safetensors")
     return Location(given, path.stem, Kind.FILE, path)
 
 
 def refuse_pickle(path: Path, allowed: bool) -> None:
-    """Raises UserError for a file that can run code of its own when it is read; where that is `allowed`, warns."""
-    if path.suffix not in PICKLES:
+    """Raises UserError for a file that could run code of its own when it is read; where that is `allowed`, warns.
+
+    The libraries go by a file's name: what ends in .safetensors is never unpickled, and everything else is. So both the
+    name and the content have to be those of a safetensors file.
+    """
+    safe = _is_safetensors(path)
+    if path.name.endswith(SAFE):
+        if not safe:
+            raise UserError(f"{path} is no safetensors file, whatever its name: it is damaged, or of another kind")
         return
+    if not allowed and safe:
+        raise UserError(f"{path} is a safetensors file under another name: rename it, so that it ends in {SAFE}")
     if not allowed:
         raise UserError(
             f"{path} is a pickle, which can run code of its own when it is read: "
             "use a .safetensors file, or add --allow-pickle if you trust where it came from"
         )
     warnings.warn(f"{path} is a pickle, which can run code of its own when it is read", RiskWarning, stacklevel=2)
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins as the format does: eight bytes for the length of the header, and the header, in JSON."""
+    try:
+        with path.open("rb") as file:
+            length, first = int.from_bytes(file.read(8), "little"), file.read(1)
+            return first == b"{" and length <= min(_LONGEST_HEADER, path.stat().st_size - 8)
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from None
 
 
 def pipeline_class(index: Path) -> str:
@@ -119,7 +153,7 @@ def model_hash(location: Location, folder: Path | None = None) -> str:
     if where.is_file():
         return file_hash(where)
     found = (path for part in _DECIDING for path in sorted((where / part).glob("*.*")))
-    digests = [_digest(path) for path in found if path.suffix in {".safetensors", *PICKLES}]
+    digests = [_digest(path) for path in found if path.suffix in {SAFE, *PICKLES}]
     return hashlib.sha256("".join(digests).encode()).hexdigest()[:10]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.generate import Drawn
+from lib_ebca.studio.generate import Drawn, images_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
 from lib_ebca.studio.task import Inverting
@@ -156,17 +156,17 @@ def _called(
 
     started = time.perf_counter()
     with _attention(pipe, first, mask) as run:
-        images = pipe(
+        decoded = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             negative_prompt=[first.settings.negative] * len(recipes) if first.settings.negative else None,
             num_inference_steps=first.settings.steps,
             guidance_scale=first.settings.guidance,
             clip_skip=first.settings.clip_skip - 1 or None,
             callback_on_step_end=stepped,
-            output_type="pil",
+            output_type="pt",
             **inputs,
         ).images
-    return Drawn(tuple(images), run, time.perf_counter() - started)
+    return Drawn(images_of(pipe, decoded, recipes), run, time.perf_counter() - started)
 
 
 def _attention(pipe: Any, recipe: Recipe, mask: Tensor | None) -> AbstractContextManager[Run]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib_ebca.language.directives import write
-from lib_ebca.studio import infotext, samplers
-from lib_ebca.studio.errors import UserError
+from lib_ebca.studio import infotext, recorded, samplers
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.version import __version__
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from lib_ebca.language.plan import Plan
 
 EMBEDDED_DEFAULT = "shapes"
+MOST_TOGETHER = 1024  # pictures of one batch
 OURS = "EBCA"
 
 
@@ -139,36 +139,43 @@ def from_text(text: str) -> tuple[Recipe, Source]:
 
     info = infotext.read(text)
     get = info.fields.get
+    for name, value in (("prompt", info.prompt), ("negative prompt", info.negative), *info.fields.items()):
+        recorded.text(name, value)
     width, height = _size(get("Size"))
     position, batch = _place(get(f"{OURS} batch"))
     prompt = get(f"{OURS} prompt", info.prompt)
     settings = Settings(
         model=get(f"{OURS} model", ""),
-        loras=tuple(Lora.parse(value) for value in _listed(info.fields, f"{OURS} lora")),
+        loras=tuple(Lora.parse(value) for value in recorded.numbered(info.fields, f"{OURS} lora")),
         negative=get(f"{OURS} negative", info.negative),
         sampler=_sampler(info.fields),
-        steps=_whole("Steps", get("Steps"), Settings.steps),
-        guidance=_real("CFG scale", get("CFG scale"), Settings.guidance),
+        steps=_whole(info.fields, "Steps", Settings.steps),
+        guidance=recorded.real("CFG scale", get("CFG scale", repr(Settings.guidance))),
         width=width,
         height=height,
         dtype=get(f"{OURS} dtype"),
         device=get(f"{OURS} device"),
-        clip_skip=_whole("Clip skip", get("Clip skip"), Settings.clip_skip),
+        clip_skip=_whole(info.fields, "Clip skip", Settings.clip_skip),
         drift=get(f"{OURS} drift") == "True",
     )
     written_by_us = get("Version", "").startswith(OURS)
-    plan = parse(get(OURS, "") if written_by_us else prompt).plan
-    recipe = Recipe(settings, prompt, plan, _whole("Seed", get("Seed"), -1), batch, position)
-    return recipe, Source(get("Model", ""), get("Model hash", ""), tuple(_listed(info.fields, f"{OURS} lora hash")))
+    plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan
+    recipe = Recipe(settings, prompt, plan, _whole(info.fields, "Seed", -1), batch, position)
+    hashes = tuple(recorded.numbered(info.fields, f"{OURS} lora hash"))
+    return recipe, Source(get("Model", ""), get("Model hash", ""), hashes)
+
+
+def _plan(written: str) -> Plan:
+    from lib_ebca.language.directives import parse
+
+    parsed = parse(written)
+    if parsed.text.strip():
+        raise recorded.refused(OURS, written, "directives and nothing else")
+    return parsed.plan
 
 
 def _number(value: float) -> str:
     return repr(int(value)) if value == int(value) else repr(value)
-
-
-def _listed(fields: Mapping[str, str], name: str) -> list[str]:
-    numbered = ((key[len(name) :].strip(), value) for key, value in fields.items() if key.startswith(name))
-    return [value for number, value in sorted((int(n), v) for n, v in numbered if n.isdigit())]
 
 
 def _sampler(fields: Mapping[str, str]) -> str | None:
@@ -182,32 +189,18 @@ def _sampler(fields: Mapping[str, str]) -> str | None:
 
 
 def _size(value: str | None) -> tuple[int | None, int | None]:
-    if value is None:
-        return None, None
-    width, _, height = value.partition("x")
-    if not (width.isdigit() and height.isdigit()):
-        raise UserError(f"the picture's field Size is {value!r}: it should be WIDTHxHEIGHT")
-    return int(width), int(height)
+    return (None, None) if value is None else recorded.pair("Size", value, "x", "WIDTHxHEIGHT")
 
 
 def _place(value: str | None) -> tuple[int, int]:
     if value is None:
         return 0, 1
-    position, _, batch = value.partition("/")
-    if not (position.isdigit() and batch.isdigit() and 1 <= int(position) <= int(batch)):
-        raise UserError(f"the picture's field {OURS} batch is {value!r}: it should be POSITION/SIZE, such as 2/4")
-    return int(position) - 1, int(batch)
+    expected = f"POSITION/SIZE, such as 2/4, of at most {MOST_TOGETHER}"
+    position, batch = recorded.pair(f"{OURS} batch", value, "/", expected)
+    if not position <= batch <= MOST_TOGETHER:
+        raise recorded.refused(f"{OURS} batch", value, expected)
+    return position - 1, batch
 
 
-def _whole(name: str, value: str | None, default: int) -> int:
-    try:
-        return default if value is None else int(value)
-    except ValueError:
-        raise UserError(f"the picture's field {name} is {value!r}: it should be a whole number") from None
-
-
-def _real(name: str, value: str | None, default: float) -> float:
-    try:
-        return default if value is None else float(value)
-    except ValueError:
-        raise UserError(f"the picture's field {name} is {value!r}: it should be a number") from None
+def _whole(fields: Mapping[str, str], name: str, default: int) -> int:
+    return recorded.whole(name, fields[name]) if name in fields else default

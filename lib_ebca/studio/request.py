@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from lib_ebca.studio import infotext, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import open_picture
-from lib_ebca.studio.recipe import Recipe, Settings, Source
+from lib_ebca.studio.recipe import MOST_TOGETHER, Recipe, Settings, Source
 from lib_ebca.studio.settings import at_least
+from lib_ebca.studio.trust import refuse_unasked
 from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
@@ -41,15 +42,19 @@ class Batch:
     kept: tuple[int, ...]
 
 
-def recorded_in(path: Path, model: str | None) -> tuple[Recipe, Source]:
+def recorded_in(path: Path, model: str | None, loras: object, trusted: bool) -> tuple[Recipe, Source]:
     """The recipe that a picture carries, and what it was made with.
 
-    Raises UserError where the file is no picture or carries none, and where only `model` could say which model to load.
+    `model` and `loras` are given in the place of the recorded ones, and `trusted` lets the picture name others.
+    Raises UserError where the file is no picture or carries none, where only `model` could say which model to load, and
+    where the user has to say it.
     """
     recorded, source = recipe.from_text(parameters_in(path))
     if not recorded.settings.model and model is None:
         named = f"the model {source.model!r}" if source.model else "a model it does not name"
         raise UserError(f"the picture {path} was made by another program, with {named}: say where that is with --model")
+    if not trusted:
+        refuse_unasked(path, recorded.settings, model, loras)
     return recorded, source
 
 
@@ -115,7 +120,8 @@ def seeds(seed: int | None, count: int | None, batch_size: int | None, recorded:
     -1 is random too, as in the WebUI. Raises UserError.
     """
     number = at_least("--count", 1 if count is None else count, 1)
-    at_least("--batch-size", 1 if batch_size is None else batch_size, 1)
+    if at_least("--batch-size", 1 if batch_size is None else batch_size, 1) > MOST_TOGETHER:
+        raise UserError(f"--batch-size is {batch_size}: it should be at most {MOST_TOGETHER}")
     if seed is None and recorded is not None:
         seed = recorded.seed
     if seed is None or seed == -1:

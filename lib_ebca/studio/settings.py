@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import DTYPES, Model
 from lib_ebca.studio.recipe import Settings
-from lib_ebca.studio.values import finite, readable
+from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_SIDE, MOST_STEPS, finite, readable
 
+_DEVICE = re.compile(r"(?:cpu|cuda|mps)(?::[0-9]{1,4})?")
 _GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
 
 
 def checked(settings: Settings) -> Settings:
     """`settings`, or UserError for the first field that cannot be so. Loads nothing."""
-    at_least("--steps", settings.steps, 1)
+    if at_least("--steps", settings.steps, 1) > MOST_STEPS:
+        raise UserError(f"--steps is {settings.steps}: it should be at most {MOST_STEPS}")
     at_least("--clip-skip", settings.clip_skip, 1)
     if finite("--cfg", settings.guidance) < 1:
         raise UserError(f"--cfg is {settings.guidance:g}: it should be at least 1, which turns guidance off")
+    if settings.guidance > LARGEST_GUIDANCE:
+        raise UserError(f"--cfg is {settings.guidance:g}: it should be at most {LARGEST_GUIDANCE:g}, and 7.5 is usual")
     _on_grid("--width", settings.width)
     _on_grid("--height", settings.height)
     _no_directives(readable("--negative", settings.negative))
     if settings.dtype not in (None, *DTYPES):
         raise UserError(f"--dtype is {settings.dtype!r}: it should be one of {', '.join(DTYPES)}")
+    if settings.device is not None and not _DEVICE.fullmatch(settings.device):
+        raise UserError(f"--device is {settings.device!r}: it should be cpu, cuda or mps")
     if settings.sampler is None:
         return settings
     return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))
@@ -56,6 +63,8 @@ def _on_grid(name: str, value: int | None) -> None:
     if value is not None and (value < _GRID or value % _GRID):
         below = max(1, value // _GRID) * _GRID
         raise UserError(f"{name} is {value}: it should be a multiple of {_GRID}, such as {below} or {below + _GRID}")
+    if value is not None and value > LONGEST_SIDE:
+        raise UserError(f"{name} is {value}: it should be at most {LONGEST_SIDE}")
 
 
 def _no_directives(negative: str) -> None:

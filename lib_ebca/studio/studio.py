@@ -214,7 +214,7 @@ class Studio:
     def _pictures(
         self, done: Drawn, images: Sequence[Image], made: Sequence[Recipe], what: Task | None
     ) -> tuple[Picture, ...]:
-        source, comments = self.model.source, tuple(done.run.comments)
+        source, comments = self.model.source, (*self.model.notes, *done.run.comments)
         return tuple(
             Picture(
                 image,

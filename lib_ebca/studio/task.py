@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lib_ebca.studio import infotext, recipe
+from lib_ebca.studio import infotext, recipe, recorded
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.studio.recipe import OURS, Recipe, Source
@@ -92,41 +92,52 @@ def from_text(text: str, command: str) -> Task:
     kind = fields.get(f"{OURS} task", "txt2img")
     if kind not in KINDS or command != {"repaint": "inpaint"}.get(kind, kind):
         raise UserError(f"the picture was not made by `ebca {command}` but by {kind!r}: --from repeats the same task")
-    try:
-        jumps = fields.get(f"{OURS} jumps")
-        strength = fields.get(STRENGTH)
-        paste_back = fields.get(f"{OURS} paste-back")
-        return Task(
-            kind=kind,
-            photo=fields[f"{OURS} photo"],
-            fit=fields[f"{OURS} fit"],
-            box=_box(fields.get(f"{OURS} box")),
-            mask=fields.get(f"{OURS} mask"),
-            strength=None if strength is None else float(strength),
-            inverting=_inverting(fields),
-            jumps=None if jumps is None else (int(jumps.partition("x")[0]), int(jumps.partition("x")[2])),
-            paste_back=None if paste_back is None else paste_back == "True",
-            feather=float(fields.get(f"{OURS} feather", "0")),
-        )
-    except (KeyError, ValueError, AttributeError, TypeError) as error:
-        raise UserError(f"the picture's text cannot be read: {error}") from None
+    get = fields.get
+    for name in (f"{OURS} photo", f"{OURS} fit"):
+        if name not in fields:
+            raise UserError(f"the picture's text cannot be repeated: its field {name} is missing")
+    strength, jumps = get(STRENGTH), get(f"{OURS} jumps")
+    paste_back = get(f"{OURS} paste-back")
+    return Task(
+        kind=kind,
+        photo=fields[f"{OURS} photo"],
+        fit=fields[f"{OURS} fit"],
+        box=_box(get(f"{OURS} box")),
+        mask=get(f"{OURS} mask"),
+        strength=None if strength is None else recorded.real(STRENGTH, strength),
+        inverting=_inverting(fields),
+        jumps=None if jumps is None else recorded.pair(f"{OURS} jumps", jumps, "x", "LENGTHxCOUNT, such as 10x10"),
+        paste_back=None if paste_back is None else paste_back == "True",
+        feather=recorded.real(f"{OURS} feather", get(f"{OURS} feather", "0")),
+    )
 
 
 def _box(written: str | None) -> tuple[int, int, int, int] | None:
     if written is None:
         return None
-    left, upper, right, lower = map(int, written.split())
+    name, expected = f"{OURS} box", "LEFT UPPER RIGHT LOWER, four whole numbers"
+    numbers = [recorded.whole(name, part, expected) for part in written.split()]
+    if len(numbers) != 4:
+        raise recorded.refused(name, written, expected)
+    left, upper, right, lower = numbers
+    if not (0 <= left < right and 0 <= upper < lower):
+        raise recorded.refused(name, written, expected)
     return left, upper, right, lower
 
 
 def _inverting(fields: Mapping[str, str]) -> Inverting | None:
-    written = fields.get(f"{OURS} inversion")
+    field = f"{OURS} inversion"
+    written = fields.get(field)
     if written is None:
         return None
-    method, *numbers = written.split()
-    default = Inverting()
+    method, *numbers = written.split() or [""]
+    default = replace(Inverting(), method=method)
+    if method not in INVERSIONS:
+        raise recorded.refused(field, written, f"one of {', '.join(INVERSIONS)} and its numbers")
     values: dict[str, Any] = {}
     for number in numbers:
         name, _, value = number.partition("=")
-        values[name] = type(getattr(default, name))(value)
-    return replace(default, method=method, **values)
+        if name not in default.numbers:
+            raise recorded.refused(field, written, f"{method} and {', '.join(default.numbers)}")
+        values[name] = (recorded.whole if isinstance(default.numbers[name], int) else recorded.real)(field, value)
+    return replace(default, **values)

@@ -6,6 +6,10 @@ import math
 
 from lib_ebca.studio.errors import UserError
 
+MOST_STEPS = 1000  # as many as a model was trained with
+LONGEST_SIDE = 8192  # pixels
+LARGEST_GUIDANCE = 1000.0
+
 
 def finite(name: str, value: float) -> float:
     """`value`, or UserError where it is not a finite number."""

@@ -46,6 +46,13 @@ def refused(result: Result, *says: str) -> None:
         ((PROMPT, "--edit", "dog:nan"), ("--edit", "finite")),
         ((PROMPT, "--cfg", "nan"), ("--cfg", "finite")),
         ((PROMPT, "--cfg", "inf"), ("--cfg", "finite")),
+        ((PROMPT, "--cfg", "1e30"), ("--cfg is 1e+30", "at most 1000")),
+        ((PROMPT, "--bcu", "1e30:1e30"), ("seed", "not finite", "--cfg")),
+        ((PROMPT, "--steps", "2000"), ("--steps is 2000", "at most 1000")),
+        ((PROMPT, "--steps", "9" * 20), ("--steps is 9", "at most 1000")),
+        ((PROMPT, "--width", "1000000"), ("--width is 1000000", "at most 8192")),
+        ((PROMPT, "--batch-size", "2000"), ("--batch-size is 2000", "at most 1024")),
+        ((PROMPT, "--lora", "~nosuchuser/x"), ("--lora", "~nosuchuser/x")),
         ((PROMPT, "--cfg", "0.5"), ("--cfg is 0.5", "at least 1")),
         ((PROMPT, "--steps", "0"), ("--steps is 0", "at least 1")),
         ((PROMPT, "--width", "30"), ("--width is 30", "multiple of 8", "24 or 32")),
@@ -175,9 +182,23 @@ def test_a_lora_that_does_not_fit(draw: Ebca, tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file({"text.of.something": torch.zeros(2, 2)}, other)
     refused(draw(PROMPT, "--lora", other), "other.safetensors")
-    pickled = tmp_path / "lora.pt"
-    pickled.write_bytes(b"")
-    refused(draw(PROMPT, "--lora", pickled), "pickle", "--allow-pickle")
+    for name in ("lora.pt", "lora.PT", "lora.BIN", "lora.pkl", "lora"):
+        pickled = tmp_path / name
+        pickled.write_bytes(b"\x80\x04N.")
+        refused(draw(PROMPT, "--lora", pickled), "pickle", "--allow-pickle")
+
+
+def test_layers_of_a_lora_that_the_model_lacks_are_told(draw: Ebca, tiny_lora: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    wider = tmp_path / "wider.safetensors"
+    layer = "unet.down_blocks.7.attentions.0.transformer_blocks.0.attn2.to_k"
+    weights = {f"{layer}.lora.down.weight": torch.zeros(2, 4), f"{layer}.lora.up.weight": torch.zeros(4, 2)}
+    save_file({**load_file(tiny_lora), **weights}, wider)
+    said = draw(PROMPT, "--lora", wider)
+    assert said.exit_code == 0, said.output
+    assert f"The LoRA {wider} is in part for another model, 1 of its layers do nothing: {layer}." in said.stderr
+    assert "another model" not in draw(PROMPT, "--lora", tiny_lora).stderr
 
 
 def test_a_folder_that_cannot_be(draw: Ebca, ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:

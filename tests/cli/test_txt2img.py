@@ -16,6 +16,7 @@ from lib_ebca.studio.pictures import open_picture, png
 from tests.cli.conftest import SIZE, Ebca
 
 PROMPT = "a cat on a sofa"
+TRUSTED = ("--trust-picture", "--json")
 ACTIVE = ("--bcu", "1:1", "--edit", "dog:0.75:from=0.4")
 
 
@@ -81,7 +82,7 @@ def test_each_part_of_a_plan_changes_the_picture(draw: Ebca) -> None:
 )
 def test_from_a_picture_the_same_picture(draw: Ebca, ebca: Ebca, tmp_path: Path, options: tuple[str, ...]) -> None:
     (first,) = lines(draw(f"{PROMPT},  (a castle:1.3) ", "--json", *options))
-    (second,) = lines(ebca("txt2img", "--from", first["path"], "--out", tmp_path / "again", "--json"))
+    (second,) = lines(ebca("txt2img", "--from", first["path"], "--out", tmp_path / "again", *TRUSTED))
     assert (pixels(first["path"]) == pixels(second["path"])).all()
     assert parameters(first["path"]) == parameters(second["path"])
     assert first["plan"] == second["plan"]
@@ -92,7 +93,7 @@ def test_from_a_picture_of_a_batch_the_same_picture(draw: Ebca, ebca: Ebca, tmp_
     drawn = lines(draw(PROMPT, "--seed", 5, "--count", 5, "--batch-size", 3, "--json", "--sampler", "Euler a", *ACTIVE))
     assert [each["seed"] for each in drawn] == [5, 6, 7, 8, 9]
     for each in (drawn[1], drawn[4]):
-        (again,) = lines(ebca("txt2img", "--from", each["path"], "--out", tmp_path / "again", "--json"))
+        (again,) = lines(ebca("txt2img", "--from", each["path"], "--out", tmp_path / "again", *TRUSTED))
         assert (pixels(each["path"]) == pixels(again["path"])).all()
         assert parameters(each["path"]) == parameters(again["path"])
 
@@ -107,7 +108,7 @@ def test_a_picture_does_not_depend_on_its_batch(draw: Ebca) -> None:
 
 def test_options_win_over_the_picture(draw: Ebca, ebca: Ebca, tmp_path: Path) -> None:
     (first,) = lines(draw(PROMPT, "--seed", 5, "--json", *ACTIVE))
-    again = ("txt2img", "--from", first["path"], "--out", tmp_path / "again", "--json")
+    again = ("txt2img", "--from", first["path"], "--out", tmp_path / "again", *TRUSTED)
     (other,) = lines(ebca(*again, "--seed", 6, "--bcu", "2:1", "--edit", "castle:0.5", "--steps", 1))
     assert other["seed"] == 6
     assert other["plan"]["update"] == {"attn": 2.0, "norm": 1.0}
@@ -180,7 +181,7 @@ def test_a_webui_tag_is_said_to_be_plain_text(draw: Ebca) -> None:
 def test_a_lora_acts_and_comes_back(draw: Ebca, ebca: Ebca, tmp_path: Path, tiny_lora: Path) -> None:
     (plain,) = lines(draw(PROMPT, "--seed", 1, "--json"))
     (with_lora,) = lines(draw(PROMPT, "--seed", 1, "--json", "--lora", f"{tiny_lora}:0.5"))
-    (again,) = lines(ebca("txt2img", "--from", with_lora["path"], "--out", tmp_path / "again", "--json"))
+    (again,) = lines(ebca("txt2img", "--from", with_lora["path"], "--out", tmp_path / "again", *TRUSTED))
     assert (pixels(plain["path"]) != pixels(with_lora["path"])).any()
     assert (pixels(again["path"]) == pixels(with_lora["path"])).all()
     assert f"{tiny_lora}:0.5" in parameters(again["path"])
@@ -192,6 +193,6 @@ def test_another_model_than_the_pictures_is_mentioned(draw: Ebca, ebca: Ebca, tm
     digest = infotext.read(text).fields["Model hash"]
     other = tmp_path / "other.png"
     other.write_bytes(png(Image.new("RGB", (8, 8)), text.replace(digest, "ffffffffff")))
-    (again,) = lines(ebca("txt2img", "--from", other, "--out", tmp_path / "again", "--json"))
+    (again,) = lines(ebca("txt2img", "--from", other, "--out", tmp_path / "again", *TRUSTED))
     assert any("ffffffffff" in comment and digest in comment for comment in again["comments"])
     assert (pixels(again["path"]) == pixels(drawn["path"])).all()

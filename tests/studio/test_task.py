@@ -79,11 +79,28 @@ def test_another_command_s_picture_is_refused() -> None:
         task.from_text(recipe.to_text(made(), Source("m", "0123456789")), "inpaint")
 
 
-@pytest.mark.parametrize("spoilt", ["EBCA jumps: 3", "Denoising strength: much", "EBCA inversion: published rolls=x"])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "EBCA jumps: 3",
+        "EBCA jumps: ²x²",
+        "Denoising strength: much",
+        "Denoising strength: nan",
+        "EBCA feather: 1e999",
+        "EBCA box: 1 2 3",
+        "EBCA box: 5 5 1 9",
+        "EBCA box: a b c d",
+        "EBCA inversion: published rolls=x",
+        "EBCA inversion: published numbers=3",
+        "EBCA inversion: published tolerance=3",
+        "EBCA inversion: fixed-point iterations=1.5",
+        "EBCA inversion: guessed",
+    ],
+)
 def test_a_spoilt_field_is_one_sentence(spoilt: str) -> None:
-    what = Task("repaint", "0" * 16, mask="1" * 16, strength=0.5, jumps=(1, 2), inverting=Inverting())
+    what = Task("repaint", "0" * 16, "crop", (0, 0, 8, 8), "1" * 16, 0.5, Inverting(), (1, 2), True, feather=2.0)
     text = task.to_text(made(), Source("m", "0123456789"), what)
     name = spoilt.partition(":")[0]
     fields = [spoilt if field.strip().startswith(name + ":") else field for field in text.split(",")]
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match=f"field {name} is"):
         task.from_text(",".join(fields), "inpaint")
