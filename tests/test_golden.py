@@ -29,6 +29,22 @@ def test_every_level_is_here() -> None:
     head_relevance = {"hrv_votes", "hrv_matrix", "hrv_heads", "hrv_layer", "hrv_loop"}
     attend_and_excite = {"ae_maps", "ae_gradient", "ae_refine", "ae_loop"}
     assert {case.level for case in cases(OWN_FOLDER)} >= update | head_relevance | attend_and_excite
+    assert {case.level for case in cases(OWN_FOLDER)} >= {
+        "layer",
+        "unet",
+        "loop",
+        "energy",
+        "gamma_schedule",
+        "hrv_votes",
+        "hrv_matrix",
+        "hrv_heads",
+        "hrv_layer",
+        "hrv_loop",
+        "hrv_p2p_loop",
+        "p2p_tables",
+        "p2p_attention",
+        "p2p_loop",
+    }
 
 
 @pytest.fixture

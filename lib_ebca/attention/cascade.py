@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from lib_ebca.attention.adjoint import Adjoint
+from lib_ebca.attention.following import FollowedRows, follower
+from lib_ebca.attention.layer_size import layer_size
 from lib_ebca.attention.moment import Group, Member, Moment, moment
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.attention.record import Recorder
@@ -23,10 +25,6 @@ from lib_ebca.attention.watcher import Watcher
 
 class UnknownRowsError(ValueError):
     """The batch that arrived does not fit the pictures that were announced."""
-
-
-class UnknownSizeError(ValueError):
-    """A layer's pixels are not those of a halved latent, so that a mask cannot be laid over them."""
 
 
 KeysValues = dict[int, tuple[Tensor, Tensor]]
@@ -58,6 +56,7 @@ class Evaluation:
         streams: the editorial contexts that act now.
         size: height and width of the latent.
         kept: what earlier evaluations made of the main context; None if it moves.
+        following: which rows read the maps of others now; None if none does.
         layer: number of the layer entered last.
     """
 
@@ -66,12 +65,18 @@ class Evaluation:
     streams: list[Stream]
     size: tuple[int, int]
     kept: KeysValues | None
+    following: FollowedRows | None = None
     layer: int = -1
 
     @property
     def acts(self) -> bool:
         """Whether any layer's output can differ from the stock model's."""
-        return self.moment.update is not None or bool(self.streams) or self.moment.factors is not None
+        moment = self.moment
+        return moment.update is not None or bool(self.streams) or moment.factors is not None or self._follows
+
+    @property
+    def _follows(self) -> bool:
+        return self.following is not None and self.following.acts
 
 
 class Cascade:
@@ -105,6 +110,7 @@ class Cascade:
         self.drift = drift
         self.recorder = recorder
         self.tell = tell
+        self.follower = follower(self.pictures, min((len(each.values) - 1 for each in timetables), default=0))
         self.evaluation: Evaluation | None = None
         self.number = -1
         self.adjoints: dict[int, Adjoint] = {}
@@ -155,6 +161,19 @@ class Cascade:
         self.evaluation.layer = layer
         return self.evaluation
 
+    @property
+    def rows_count(self) -> int:
+        """How many rows were announced."""
+        return len(self._rows.picture)
+
+    def following(self, like: Tensor) -> FollowedRows | None:
+        """Which rows read the maps of others in this evaluation, also before its first layer was entered.
+
+        Args:
+            like: a tensor of the layers' type and device.
+        """
+        return None if self.follower is None else self.follower.at(self.number, self._rows, self._size, like)
+
     def is_last(self, layer: int) -> bool:
         """Whether no layer of this evaluation comes after this one."""
         return layer + 1 == self.layers
@@ -193,7 +212,8 @@ class Cascade:
         kept_main = self._keep(given, tuple((each.strengths, each.factors) for each in values), again)
         main = given if given.dtype == torch.float64 else given.float()
         streams = [Stream(self._contexts(group, main), group, self._kept_of(group)) for group in now.groups]
-        return Evaluation(now, main, streams, self._size, None if now.update is not None else kept_main)
+        kept = None if now.update is not None else kept_main
+        return Evaluation(now, main, streams, self._size, kept, self.following(main))
 
     def _keep(self, given: Tensor, shares: tuple[tuple[object, ...], ...], again: bool) -> KeysValues | None:
         """Forget what is outdated, and say where the main context's keys and values are kept.
@@ -232,17 +252,3 @@ class Cascade:
             for stream in self.evaluation.streams:
                 self._drifted.update(zip(stream.group.members, stream.context, strict=True))
         self.evaluation = None
-
-
-def layer_size(pixels: int, height: int, width: int) -> tuple[int, int]:
-    """Height and width of a layer with that many pixels in a UNet that halves the latent, rounding up.
-
-    Raises:
-        UnknownSizeError: no number of halvings gives that many pixels.
-    """
-    latent = f"{height} x {width}"
-    for _ in range(16):
-        if height * width == pixels:
-            return height, width
-        height, width = (height + 1) // 2, (width + 1) // 2
-    raise UnknownSizeError(f"a layer of {pixels} pixels does not come from halving a latent of {latent}")

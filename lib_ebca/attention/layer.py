@@ -9,13 +9,19 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import Adjoint, adjoint
-from lib_ebca.attention.cascade import Cascade, Evaluation, KeysValues, Stream, UnknownSizeError, layer_size
+from lib_ebca.attention.blending import look
+from lib_ebca.attention.cascade import Cascade, Evaluation, KeysValues, Stream
 from lib_ebca.attention.energy import key_step, merge_heads, picture_pull, prior_weights, split_heads
+from lib_ebca.attention.following import followed_output
+from lib_ebca.attention.layer_size import UnknownSizeError, layer_size
 from lib_ebca.attention.moment import Group, Update, Where
 from lib_ebca.attention.value_factors import ValueFactors
 
 FACTORS_LEFT_OUT = (
     "Factors of words by head were left out in layers whose attention another extension or processor computes."
+)
+FOLLOWING_LEFT_OUT = (
+    "The picture's words do not follow in layers whose attention another extension or processor computes."
 )
 
 
@@ -113,7 +119,7 @@ def _fused(
     queries = layer.to_q(hidden_states)
     query = split_heads(queries, layer.heads)
     keys, values = _main_keys_values(layer, evaluation, given)
-    output = _attended(layer, query, keys, values)
+    output = _attended_main(layer, cascade, evaluation, query, keys, values)
     for stream in evaluation.streams:
         output = _averaged(layer, cascade, stream, queries, given, output)
     _record(layer, cascade, evaluation, query, split_heads(keys, layer.heads))
@@ -149,7 +155,20 @@ def _keys_values(
     return keys, values
 
 
-def _attended(layer: Projections, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+def _attended_main(
+    layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, keys: Tensor, values: Tensor
+) -> Tensor:
+    """The main context's output; the rows that follow others take it from the others' maps."""
+    now, follower = evaluation.following, cascade.follower
+    if now is None or follower is None or not now.acts:
+        return attended(layer, query, keys, values)
+    if now.looked:
+        look(follower, now, query, split_heads(keys, layer.heads), layer.scale, cascade.number, evaluation.size)
+    return followed_output(now, query, keys, values, lambda q, k, v: attended(layer, q, k, v))
+
+
+def attended(layer: Projections, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Fused attention of a layer: query (B, h, N, d), keys and values (B, T, C), to (B, N, C)."""
     key, value = split_heads(keys, layer.heads), split_heads(values, layer.heads)
     return merge_heads(F.scaled_dot_product_attention(query, key, value, scale=layer.scale))
 
@@ -161,7 +180,7 @@ def _averaged(
     group = stream.group
     query = split_heads(queries[group.rows], layer.heads)
     keys, values = _keys_values(layer, stream.context, given, group.weights, stream.kept)
-    terms = _attended(layer, query, keys, values)
+    terms = attended(layer, query, keys, values)
     for slot in group.slots:
         output = _added(output, slot.rows, terms[slot.members])
     if group.update is not None and _moves_edit(layer, cascade, group):
@@ -192,6 +211,8 @@ def _wrapped(
     now = evaluation.moment
     if now.factors is not None:
         cascade.tell(FACTORS_LEFT_OUT)
+    if evaluation.following is not None and evaluation.following.acts:
+        cascade.tell(FOLLOWING_LEFT_OUT)
     if now.weight is not None:
         output = output * now.weight.to(output.dtype)
     for stream in evaluation.streams:

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lib_ebca.language.plan import Plan
 from lib_ebca.language.schedule import concept_table, edit_table, update_table
+from lib_ebca.methods.alignment import Alignment
+from lib_ebca.methods.prompt_to_prompt import Span
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +27,52 @@ class TokenFactors:
     heads: tuple[Tensor, ...] = ()
 
 
+@dataclass(frozen=True)
+class Blend:
+    """Local blend: where a picture may differ from the one that it follows.
+
+    Attributes:
+        source_tokens: rows of the followed picture's context, the words that mark the region.
+        own_tokens: rows of the picture's own context.
+        threshold: share of a map's maximum.
+        start: fraction of the pass from which on the latents are blended.
+        pixels: of the layers whose maps are read; None: those at a quarter of the latent's height and width.
+    """
+
+    source_tokens: tuple[int, ...]
+    own_tokens: tuple[int, ...]
+    threshold: float = 0.3
+    start: float = 0.0
+    pixels: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Following:
+    """What a picture takes from another of its batch, which it follows.
+
+    Attributes:
+        source: number of the followed picture.
+        alignment: of the two prompts.
+        cross: when columns follow, unless `words` says otherwise.
+        words: rows of the own context with a window of their own.
+        self_: when the self-attention follows.
+        factors: (T,), the equaliser, or None.
+        kept: rows of the own context that keep their own map.
+        pixels: the largest layer whose self-attention follows; None: a quarter of the latent's height and width.
+        blend: or None.
+    """
+
+    source: int
+    alignment: Alignment
+    cross: Span = (0.0, 0.8)
+    words: tuple[tuple[tuple[int, ...], Span], ...] = ()
+    self_: Span = (0.0, 0.4)
+    factors: Tensor | None = None
+    kept: tuple[int, ...] = ()
+    pixels: int | None = None
+    blend: Blend | None = None
+
+
 @dataclass(frozen=True, eq=False)
 class Picture:
     """The tensors of one picture's plan.
@@ -34,12 +82,14 @@ class Picture:
         boosts: a factor for each row of the picture's main context, (T,), or None.
         mask: (H, W) in [0, 1] at any resolution; where it is 1 the picture pulls at its words. None: everywhere.
         factors: of the attention to tokens of the main context, in the conditional rows.
+        following: what it takes from another picture of the batch, or None.
     """
 
     edits: tuple[Tensor, ...] = ()
     boosts: tuple[float, ...] | None = None
     mask: Tensor | None = None
     factors: tuple[TokenFactors, ...] = ()
+    following: Following | None = None
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,15 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
 from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
-from lib_ebca.attention.cascade import Cascade, UnknownRowsError, UnknownSizeError
+from lib_ebca.attention.cascade import Cascade, UnknownRowsError
 from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer_size import UnknownSizeError
+from lib_ebca.attention.self_following import self_attention
 from lib_ebca.hosts.patch import replaced
 
 STOCK = (AttnProcessor2_0, AttnProcessor)
@@ -34,9 +37,19 @@ def cross_attention_layers(unet: UNet2DConditionModel) -> list[tuple[str, Attent
     ]
 
 
+def self_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
+    """The layers of the transformer blocks in which pixels look at pixels."""
+    return [
+        block.attn1 for block in unet.modules() if isinstance(block, BasicTransformerBlock) and _within_picture(block)
+    ]
+
+
 @contextmanager
 def installed(
-    unet: UNet2DConditionModel, current: Callable[[], Cascade | None], tell: Callable[[str], None]
+    unet: UNet2DConditionModel,
+    current: Callable[[], Cascade | None],
+    tell: Callable[[str], None],
+    following: bool = False,
 ) -> Iterator[None]:
     """Put a cascade into a UNet's cross-attention layers for the length of the block.
 
@@ -44,6 +57,7 @@ def installed(
         unet: the model; afterwards each of its attributes is the object that it was before.
         current: the cascade of the evaluation under way; None lets the layers work as they are.
         tell: takes a sentence for the user if a layer cannot be served; such a layer passes through unchanged.
+        following: whether pictures may follow others, which reaches into the self-attention too.
     """
     layers = cross_attention_layers(unet)
     if not layers:
@@ -51,6 +65,8 @@ def installed(
     with ExitStack() as stack:
         for index, (name, module) in enumerate(layers):
             stack.enter_context(replaced(module, "forward", _forward(module, index, name, current, tell)))
+        for module in self_attention_layers(unet) if following else ():
+            stack.enter_context(replaced(module, "forward", _self_forward(module, current)))
         yield
 
 
@@ -123,6 +139,29 @@ def _forward(
     return forward
 
 
+def _self_forward(module: Attention, current: Callable[[], Cascade | None]) -> Callable[..., Tensor]:
+    found = module.forward
+    theirs = "forward" in vars(module) or type(module).forward is not Attention.forward
+
+    def forward(
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        **keywords: Any,
+    ) -> Tensor:
+        def attend() -> Tensor:
+            return found(hidden_states, encoder_hidden_states, attention_mask, **keywords)
+
+        cascade = current()
+        if cascade is None:
+            return attend()
+        plain_call = encoder_hidden_states is None and attention_mask is None and not keywords
+        own = plain_call and hidden_states.ndim == 3 and not theirs and _plain(module)
+        return self_attention(_projections(module, -1, "attn1"), cascade, hidden_states, attend, own)
+
+    return forward
+
+
 def _projections(module: Attention, index: int, name: str) -> Projections:
     """The layer's parts as they are now: a LoRA that is loaded meanwhile puts others in their place."""
 
@@ -132,6 +171,10 @@ def _projections(module: Attention, index: int, name: str) -> Projections:
     # AttnProcessor2_0 leaves the scale to the kernel; naming it would change nothing but the last bit.
     scale = None if module.scale_qk else module.scale
     return Projections(index, name, module.to_q, module.to_k, module.to_v, to_out, module.heads, scale)
+
+
+def _within_picture(block: BasicTransformerBlock) -> bool:
+    return block.attn1 is not None and not block.attn1.is_cross_attention
 
 
 def _linear_keys(module: Attention) -> bool:

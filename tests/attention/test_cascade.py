@@ -9,7 +9,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lib_ebca.attention.cascade import Cascade, UnknownSizeError, layer_size
+from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.layer_size import UnknownSizeError, layer_size
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.language.plan import ContextUpdate, Edit, Plan
 from tests.tiny_attention import TEXT, edit_contexts, evaluate, layers, noise, scene, scenes

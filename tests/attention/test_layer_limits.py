@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
-from lib_ebca.attention.cascade import UnknownRowsError, UnknownSizeError
+from lib_ebca.attention.cascade import UnknownRowsError
 from lib_ebca.attention.layer import attention
+from lib_ebca.attention.layer_size import UnknownSizeError
 from lib_ebca.attention.picture import Picture, Rows, Values
 from lib_ebca.attention.record import Recorder
 from tests.tiny_attention import (

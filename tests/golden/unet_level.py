@@ -77,7 +77,7 @@ def conducted(unet: UNet2DConditionModel, cascade: Cascade, rows: Rows) -> Itera
 
     hook = unet.register_forward_pre_hook(before)
     try:
-        with installed(unet, lambda: cascade, refuse):
+        with installed(unet, lambda: cascade, refuse, following=cascade.follower is not None):
             yield
     finally:
         hook.remove()
