@@ -54,7 +54,7 @@ def add(pipe: Any, loras: Sequence[Lora], allow_pickle: bool) -> tuple[tuple[str
         if unplaced:
             listed = ", ".join(unplaced[:_NAMED]) + (", ..." if len(unplaced) > _NAMED else "")
             notes.append(
-                f"{len(unplaced)} layers of the LoRA {lora.path} are not in this model and do nothing: {listed}"
+                f"The LoRA {lora.path} is in part for another model, {len(unplaced)} of its layers do nothing: {listed}."
             )
     if loras:
         if not pipe.get_active_adapters():
