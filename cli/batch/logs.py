@@ -57,6 +57,7 @@ def _tensorboard(store: Store, facts: dict[str, Any]) -> Iterator[Callable[[dict
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         raise UserError("--log tensorboard needs TensorBoard: pip install 'ebca[tensorboard]'") from None
+    store.refuse_links("tensorboard")
     folder = str(store.local / "tensorboard") if store.local is not None else store.url.rstrip("/") + "/tensorboard"
     writer = SummaryWriter(folder)
     writer.add_text("run", "  \n".join(f"{name}: {value}" for name, value in facts.items()))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import UnionType
 from typing import Any
 
 from lib_ebca.version import __version__
@@ -20,18 +21,34 @@ _READERS = 4
 
 Line = dict[str, Any]
 
+# What readers of a line count on.
+_FIELDS: dict[str, dict[str, type | UnionType]] = {
+    "run": {"digest": str},
+    "picture": {
+        **dict.fromkeys(("key", "label", "path", "sha256", "model", "model_hash"), str),
+        **dict.fromkeys(("bytes", "evaluations"), int),
+        "seconds": int | float,
+    },
+    "failed": {"key": str, "label": str},
+}
+_LARGEST = 1e15
+
 
 @dataclass(frozen=True)
 class History:
-    """What a manifest says. `made` and `failed` are lines by the pictures' keys; of several the last one holds."""
+    """What a manifest says. `made` and `failed` are lines by the pictures' keys; of several the last one holds.
+
+    `unread` are the numbers, from 1, of the lines that say nothing: torn by a kill, or changed since.
+    """
 
     digest: str | None
     made: dict[str, Line]
     failed: dict[str, Line]
+    unread: tuple[int, ...] = ()
 
-    def intact(self, store: Store) -> dict[str, Line]:
+    def intact(self, store: Store, sizes: Mapping[str, int] | None = None) -> dict[str, Line]:
         """The pictures that are still there as they were written: by size, and on this machine by content too."""
-        sizes = store.sizes()
+        sizes = store.sizes() if sizes is None else sizes
         there = {key: line for key, line in self.made.items() if sizes.get(line["path"]) == line["bytes"]}
         if store.local is None:
             return there
@@ -60,17 +77,20 @@ class Manifest:
         digest: str | None = None
         made: dict[str, Line] = {}
         failed: dict[str, Line] = {}
-        for line in _lines(self._text()):
-            kind = line.get("kind")
-            if kind == "run":
-                digest = str(line.get("digest"))
-            elif kind == "picture":
+        unread = []
+        for number, text in enumerate(self._text().split(b"\n"), start=1):
+            line = _read(text)
+            if line is None:
+                unread += [number] if text.strip() else []
+            elif line["kind"] == "run":
+                digest = line["digest"]
+            elif line["kind"] == "picture":
                 made[line["key"]] = line
                 failed.pop(line["key"], None)
-            elif kind == "failed":
+            elif line["kind"] == "failed":
                 failed[line["key"]] = line
                 made.pop(line["key"], None)
-        return History(digest, made, failed)
+        return History(digest, made, failed, tuple(unread))
 
     def begin(self, digest: str, pictures: int) -> None:
         """A run begins, for so many pictures."""
@@ -114,13 +134,21 @@ class Manifest:
         return sorted(name for name in self._store.sizes() if name.startswith(_SEGMENTS))
 
 
-def _lines(text: bytes) -> list[Line]:
-    lines = []
-    for line in text.split(b"\n"):
-        try:
-            read = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(read, dict):
-            lines.append(read)
-    return lines
+def _read(text: bytes) -> Line | None:
+    """The line, if it is a whole one; lines of kinds that a later version may bring have no fields that are known."""
+    try:
+        line = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(line, dict) or not isinstance(line.get("kind"), str):
+        return None
+    for field, kind in _FIELDS.get(line["kind"], {}).items():
+        value = line.get(field)
+        if not isinstance(value, kind) or (isinstance(value, int | float) and not 0 <= value < _LARGEST):
+            return None
+    return line if line["kind"] != "picture" or _inside(line["path"]) else None
+
+
+def _inside(path: str) -> bool:
+    """Whether a path stays below the folder, on every system."""
+    return not any(part in ("", ".", "..") or set(part) & set("\\:\0") for part in path.split("/"))

@@ -22,7 +22,7 @@ from .items import Item
 from .memo import Memo, memos_for, remembering
 from .outcome import Failed, Made, Note, Outcome
 from .packing import Pack, chunks, cut, model_of, packed, shape
-from .store import Store, digest_of
+from .store import FolderLost, Store, digest_of
 
 if TYPE_CHECKING:
     from lib_ebca.studio import Picture
@@ -81,7 +81,7 @@ class Painter:
     def make(self, items: Sequence[Item]) -> Iterator[Outcome]:
         """Makes the pictures, those of one model and one shape together; one outcome for each, and notes.
 
-        Raises DeviceLost.
+        Raises DeviceLost and FolderLost.
         """
         ordered = [item for pack in packed(items, len(items)) for item in pack]
         for _, group in groupby(ordered, model_of):
@@ -162,10 +162,12 @@ class Painter:
                 waiting.extendleft(reversed(cut(pack, 1)))
 
     def _written(self, model_hash: str, pack: Pack, drawn: tuple[Picture, ...], seconds: float) -> Iterator[Outcome]:
-        def write(item: Item, picture: Picture) -> Outcome:
+        def write(item: Item, picture: Picture) -> Outcome | FolderLost:
             try:
                 data = pictures.png(picture.image, picture.parameters)
                 self._store.write(item.name, data)
+            except FolderLost as error:
+                return error
             except Exception as error:
                 return self._failed(item, error)
             return Made(
@@ -187,7 +189,11 @@ class Painter:
             )
 
         with ThreadPoolExecutor(_WRITERS) as writers:
-            yield from list(writers.map(write, pack, drawn))
+            written = list(writers.map(write, pack, drawn))
+        yield from (outcome for outcome in written if not isinstance(outcome, FolderLost))
+        for lost in written:
+            if isinstance(lost, FolderLost):
+                raise lost
 
     def _failed(self, item: Item, error: Exception) -> Failed:
         said = isinstance(error, UserError) or type(error).__module__.startswith("lib_ebca.")

@@ -23,7 +23,7 @@ from .outcome import Failed, Note, Outcome
 from .packing import Pack, cut, packed
 from .painter import DeviceLost, Painter, Terms
 from .run import Engine
-from .store import Store
+from .store import FolderLost, Store
 
 _AHEAD = 2  # packs a worker has at a time: while it answers for one it draws the next
 _DEATHS = 3  # of workers over one picture, after which the picture is held to be the cause
@@ -118,6 +118,10 @@ class _Pool:
             answer = self._ray.get(ref)
         except (exceptions.RayActorError, exceptions.WorkerCrashedError, exceptions.ObjectLostError):
             return self._gone(worker) if ref == worker.waking else self._died(worker, ref)
+        except exceptions.RayTaskError as error:
+            if isinstance(error.cause, FolderLost):
+                raise error.cause from None
+            raise
         if ref == worker.waking:
             worker.waking = None
             return []

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from lib_ebca.studio import infotext, pictures
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.recipe import OURS
 
 from .items import Asked, Item
-from .manifest import History, Line, Manifest
+from .manifest import NAME, History, Line, Manifest
 from .outcome import Failed, Made, Note, Outcome
 from .store import Store
+
+_TOLD = 10  # lines that a sentence names
 
 Engine = Callable[[Sequence[Item], dict[str, str]], AbstractContextManager[Iterator[Sequence[Outcome]]]]
 """Makes items; takes the hashes of the models used before. Gives outcomes in the groups in which they come in."""
@@ -30,10 +35,14 @@ class Work:
     torn: int
     changed: int
     stale: int
+    unread: tuple[int, ...] = ()
 
     def sentences(self) -> list[str]:
         """What the user should know before the run."""
         told = []
+        if self.unread:
+            lines = ", ".join(map(str, self.unread[:_TOLD])) + (", ..." if len(self.unread) > _TOLD else "")
+            told.append(f"{NAME} cannot be read in {len(self.unread)} of its lines ({lines}): passed over.")
         if self.done:
             told.append(f"{_pictures(len(self.done))} made before, {len(self.todo)} to make.")
         if self.torn:
@@ -68,12 +77,34 @@ def work(asked: Asked, store: Store, history: History, *, resume: bool, retry_fa
             "add --resume to make what is missing there, or give another --out"
         )
     recorded = {key: line for key, line in history.made.items() if key in keys}
-    done = History(None, recorded, {}).intact(store)
+    sizes = store.sizes()
+    done = History(None, recorded, {}).intact(store, sizes)
     failed = {key: line for key, line in history.failed.items() if key in keys and not retry_failed}
     todo = tuple(item for item in asked.items if item.key not in done and item.key not in failed)
+    _refuse_others(store, sizes, (item.name for item in todo), history)
     before = {line["label"]: key for key, line in history.made.items()}
     changed = sum(item.label in before and before[item.label] not in keys for item in todo)
-    return Work(todo, done, failed, len(recorded) - len(done), changed, len(history.made.keys() - keys))
+    return Work(todo, done, failed, len(recorded) - len(done), changed, len(history.made.keys() - keys), history.unread)
+
+
+def _refuse_others(store: Store, sizes: Mapping[str, int], names: Iterable[str], history: History) -> None:
+    """Raises UserError where a picture would take the place of a file that no run wrote.
+
+    A run that was killed between a picture and its line has left a picture of ours without one.
+    """
+    ours = {line["path"] for line in history.made.values()}
+    for name in names:
+        store.refuse_links(name)
+        if name in sizes and name not in ours and not _is_ours(name, store.read(name) or b""):
+            raise UserError(f"{store.url} holds a file {name} that no run made: move it away, or give another --name")
+
+
+def _is_ours(name: str, data: bytes) -> bool:
+    try:
+        text = infotext.from_picture(pictures.open_picture(Path(name), data))
+    except UserError:
+        return False
+    return text is not None and infotext.read(text).fields.get("Version", "").startswith(OURS)
 
 
 def run(

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import output_folder
 
-_LOCK = ".lock"
+from .lock import alone_in
+
+_PART = ".ebca-part"
+_OWN_PART = re.compile(r"\..+\.[0-9a-f]{8}" + re.escape(_PART), re.DOTALL)
+# What is wrong with one name alone; every other error of the system is the folder's.
+_OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR}
+
+
+class FolderLost(UserError):
+    """The folder takes no more files: nothing that is drawn from here on could be kept."""
 
 
 class Store:
@@ -45,28 +56,34 @@ class Store:
         if self.local is None:
             yield
             return
-        from filelock import FileLock, Timeout
-
-        lock = FileLock(self.local / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise UserError(f"another run is writing into {self.url}: wait for it, or give another --out") from None
-        try:
-            for part in self.local.rglob(".*.part"):
-                part.unlink(missing_ok=True)
+        with alone_in(self.local):
+            for part in self.local.rglob(".*" + _PART):
+                if _OWN_PART.fullmatch(part.name) and not part.is_symlink():
+                    part.unlink(missing_ok=True)
             yield
-        finally:
-            lock.release()
+
+    def refuse_links(self, name: str) -> None:
+        """Raises FolderLost where the file, or a folder on the way to it, is a link to somewhere else."""
+        if self.local is None:
+            return
+        path = self.local
+        for part in Path(name).parts:
+            path /= part
+            if path.is_symlink():
+                raise FolderLost(f"{path} is a link, which a run does not follow: take it away, or give another --out")
 
     def write(self, name: str, data: bytes) -> None:
         """The file `name` is `data` from now on; a reader, or a kill at any moment, never meets half of it."""
         if self.local is None:
-            # Object stores show an object when the whole of it has arrived.
-            self._fs.pipe_file(f"{self._root}/{name}", data)
+            try:
+                # Object stores show an object when the whole of it has arrived.
+                self._fs.pipe_file(f"{self._root}/{name}", data)
+            except OSError as error:
+                raise FolderLost(f"cannot write {name} to {self.url}: {error}") from None
             return
+        self.refuse_links(name)
         path = self.local / name
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:
@@ -76,12 +93,15 @@ class Store:
             part.replace(path)
             _sync_folder(path.parent)
         except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
+            kind = UserError if error.errno in _OF_THE_NAME else FolderLost
+            raise kind(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
         finally:
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink(missing_ok=True)
 
     def read(self, name: str) -> bytes | None:
         """The content of `name`, or None where there is no such file."""
+        self.refuse_links(name)
         try:
             if self.local is not None:
                 return (self.local / name).read_bytes()
@@ -89,10 +109,13 @@ class Store:
             return data
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise UserError(f"cannot read {name} in {self.url}: {error.strerror or error}") from None
 
     def append(self, name: str, data: bytes) -> None:
         """Adds to a file of this machine, and returns when that is on the disk."""
         assert self.local is not None
+        self.refuse_links(name)
         path = self.local / name
         try:
             with path.open("ab") as file:
@@ -100,7 +123,7 @@ class Store:
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:
-            raise UserError(f"cannot write {path}: {error.strerror}") from None
+            raise FolderLost(f"cannot write {path}: {error.strerror}") from None
 
     def remove(self, name: str) -> None:
         """Takes a file away."""

@@ -53,8 +53,9 @@ def add(pipe: Any, loras: Sequence[Lora], allow_pickle: bool) -> tuple[tuple[str
             raise UserError(f"--lora {lora.path!r} does not fit the model: {reason}") from None
         if unplaced:
             listed = ", ".join(unplaced[:_NAMED]) + (", ..." if len(unplaced) > _NAMED else "")
+            count = len(unplaced)
             notes.append(
-                f"The LoRA {lora.path} is in part for another model, {len(unplaced)} of its layers do nothing: {listed}."
+                f"The LoRA {lora.path} is in part for another model, {count} of its layers do nothing: {listed}."
             )
     if loras:
         if not pipe.get_active_adapters():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 import pytest
@@ -97,9 +99,12 @@ def test_files_are_whole_and_nothing_is_left_beside_them(tmp_path: Path) -> None
     store.write("a/b.png", b"2")
     assert store.read("a/b.png") == b"2"
     assert store.read("a/c.png") is None
-    (tmp_path / "a" / ".c.png.0123.part").write_bytes(b"of a run that was killed")
+    (tmp_path / "a" / ".c.png.0123abcd.ebca-part").write_bytes(b"of a run that was killed")
+    theirs = {"a/.c.png.0123abcd.part", "a/.c.ebca-part", "a/c.png.0123abcd.ebca-part"}
+    for name in theirs:
+        (tmp_path / name).write_bytes(b"somebody's own")
     with store.locked():
-        assert set(store.sizes()) == {"a/b.png", ".lock"}
+        assert set(store.sizes()) == {"a/b.png", ".lock", *theirs}
 
 
 def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
@@ -107,6 +112,75 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
         Store(str(tmp_path)).locked().__enter__()
     with Store(str(tmp_path)).locked():
         pass
+
+
+def test_a_lock_that_was_deleted_is_noticed(tmp_path: Path) -> None:
+    with Store(str(tmp_path)).locked():
+        (tmp_path / ".lock").unlink()
+        with pytest.raises(UserError, match="another run is writing"):
+            Store(str(tmp_path)).locked().__enter__()
+
+
+@pytest.mark.parametrize("name", [NAME, "below", ".lock"])
+def test_no_link_is_followed(tmp_path: Path, name: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    target = tmp_path / "elsewhere" / "x"
+    target.write_bytes(b"precious")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).symlink_to(target.parent if name == "below" else target)
+    store = Store(str(out))
+    with pytest.raises(UserError, match="is a link"), store.locked():
+        Manifest(store).add([made("a")])
+        store.write("below/a.png", DATA)
+    assert target.read_bytes() == b"precious"
+    assert list(target.parent.iterdir()) == [target]
+
+
+SPOILT = [
+    '{"kind": "picture"}',
+    '{"kind": "failed"}',
+    "[1]",
+    "[" * 100_000,
+    "{",
+    '{"kind": ["picture"]}',
+    '{"kind": "failed", "key": ["a"], "label": "x"}',
+    '{"kind": "failed", "key": "a"}',
+    '{"kind": "run"}',
+    "\udcff",
+]
+
+
+def test_a_spoilt_line_is_told_by_its_number_and_passed_over(tmp_path: Path) -> None:
+    store = Store(str(tmp_path))
+    Manifest(store).add([made("a"), failed("b")])
+    with (tmp_path / NAME).open("a", encoding="utf-8", errors="surrogateescape") as file:
+        file.write("".join(line + "\n" for line in SPOILT))
+    Manifest(store).add([made("c")])
+    history = Manifest(store).read()
+    assert (set(history.made), set(history.failed)) == ({"a", "c"}, {"b"})
+    assert history.unread == tuple(range(3, 3 + len(SPOILT)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"path": "../x.png"},
+        {"path": "/etc/passwd"},
+        {"path": "C:\\x"},
+        {"path": ""},
+        {"bytes": -1},
+        {"seconds": float("nan")},
+        {"seconds": None},
+        {"evaluations": 10**400},
+        {"label": None},
+        {"key": {}},
+    ],
+)
+def test_a_line_that_no_run_writes_says_nothing(tmp_path: Path, change: dict[str, Any]) -> None:
+    (tmp_path / NAME).write_text(json.dumps({**made("a").to_line(), **change}) + "\n")
+    history = Manifest(Store(str(tmp_path))).read()
+    assert (history.made, history.unread) == ({}, (1,))
 
 
 def test_a_folder_that_cannot_be() -> None:

@@ -1,0 +1,65 @@
+"""A folder that holds somebody's files too, and one that is taken away in the middle of a run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from cli.batch.manifest import NAME
+from cli.batch.store import FolderLost, Store
+from lib_ebca.studio.errors import UserError
+from tests.batch.conftest import Write, asked, carry_out
+
+CATS = {"prompt": "a cat", "count": 5}
+
+
+def test_somebodys_file_of_the_same_name_is_left_alone(write: Write, tmp_path: Path) -> None:
+    file, out = write(CATS), tmp_path / "out"
+    out.mkdir()
+    name = asked(file).items[3].name
+    (out / name).write_bytes(b"somebody's own")
+    with pytest.raises(UserError, match=f"holds a file {name} that no run made"):
+        carry_out(file, out)
+    assert (out / name).read_bytes() == b"somebody's own"
+    assert {path.name for path in out.iterdir()} <= {name, ".lock"}
+
+
+def test_a_picture_whose_line_a_kill_prevented_is_made_again(write: Write, tmp_path: Path) -> None:
+    file, out = write(CATS), tmp_path / "out"
+    carry_out(file, out)
+    lines = (out / NAME).read_text().splitlines(keepends=True)
+    (out / NAME).write_text("".join(lines[:-2]))
+    assert (carry_out(file, out).made, len(list(out.glob("*.png")))) == (2, 5)
+
+
+def test_a_spoilt_manifest_is_told(write: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file, out = write({"prompt": "a cat"}), tmp_path / "out"
+    carry_out(file, out)
+    with (out / NAME).open("a") as manifest:
+        manifest.write('{"kind": "picture"}\n')
+    assert carry_out(file, out, quiet=False).before == 1
+    assert f"{NAME} cannot be read in 1 of its lines (3): passed over." in capsys.readouterr().err
+
+
+def test_a_folder_that_takes_no_more_ends_the_run_at_once(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, out = write(CATS), tmp_path / "out"
+    asked_for: list[str] = []
+    truly = Store.write
+
+    def until_the_second(store: Store, name: str, data: bytes) -> None:
+        # Root writes into read-only folders: a link in the way stands for one.
+        asked_for.append(name)
+        if len(asked_for) == 2:
+            (out / name).symlink_to(tmp_path)
+        truly(store, name, data)
+
+    monkeypatch.setattr(Store, "write", until_the_second)
+    with pytest.raises(FolderLost, match="is a link"):
+        carry_out(file, out, batch_size=1)
+    assert len(asked_for) == 2
+    kinds = [json.loads(line)["kind"] for line in (out / NAME).read_text().splitlines()]
+    assert kinds == ["run", "picture"]
