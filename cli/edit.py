@@ -20,7 +20,17 @@ from lib_ebca.studio.task import INVERSIONS, Inverting, Task
 from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
+from .options import (
+    AllowPickleOption,
+    BcuOption,
+    BoostOption,
+    ConceptOption,
+    EditOption,
+    JsonOption,
+    ModelOption,
+    TrustOption,
+    VectorsOption,
+)
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -66,6 +76,8 @@ def edit(
     edit: EditOption = None,
     bcu: BcuOption = None,
     boost: BoostOption = None,
+    concept: ConceptOption = None,
+    vectors: VectorsOption = None,
     preset: PresetOption = None,
     negative: Annotated[
         str | None, typer.Option("--negative", "-n", help="What to keep out.  (default: the caption, so that it stays)")
@@ -120,7 +132,7 @@ def edit(
     from lib_ebca.language.directives import parse
 
     recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model, lora, trust_picture)
-    plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -133,6 +145,7 @@ def edit(
         device=device,
         clip_skip=clip_skip,
         drift=drift if drift is not None else preset_drift,
+        vectors=None if vectors is None else str(vectors),
         negative=negative,
         sampler="DDIM",
     )
@@ -177,7 +190,7 @@ def edit(
     text = parse(wanted.prompt).text
     if negative is None and (recorded is None or recorded.settings.negative == parse(recorded.prompt).text):
         asked = replace(asked, negative=text)
-    request.check_boosts(wanted, loaded.pipe.tokenizer)
+    request.check_words(wanted, loaded.pipe.tokenizer)
     made = Recipe(asked, wanted.prompt, wanted.plan, number)
     image = fitted.down(source.image)
     latents, unkept = _latents(loaded, image, text, made, how, cache, quiet or as_json)

@@ -16,7 +16,17 @@ from lib_ebca.studio.task import Task
 from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
+from .options import (
+    AllowPickleOption,
+    BcuOption,
+    BoostOption,
+    ConceptOption,
+    EditOption,
+    JsonOption,
+    ModelOption,
+    TrustOption,
+    VectorsOption,
+)
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -45,7 +55,8 @@ STRENGTH = 0.75
 def img2img(
     photograph: Annotated[Path, typer.Argument(metavar="PICTURE", help="The picture, of any mode and size.")],
     prompt: Annotated[
-        str | None, typer.Argument(help="What to make of it; <edit:...>, <bcu:...> and <boost:...> may be in it.")
+        str | None,
+        typer.Argument(help="What to make of it; directives such as <edit:...> may be in it."),
     ] = None,
     strength: Annotated[
         float | None, typer.Option(help="How much is made anew, above 0 and up to 1.  (default: 0.75)")
@@ -54,6 +65,8 @@ def img2img(
     bcu: BcuOption = None,
     edit: EditOption = None,
     boost: BoostOption = None,
+    concept: ConceptOption = None,
+    vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
     lora: LoraOption = None,
@@ -82,7 +95,7 @@ def img2img(
     """
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     before = None if again is None else task.from_text(request.parameters_in(again), "img2img")
-    plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -97,6 +110,7 @@ def img2img(
         device=device,
         clip_skip=clip_skip,
         drift=drift if drift is not None else preset_drift,
+        vectors=None if vectors is None else str(vectors),
     )
     if strength is None:
         strength = before.strength if before and before.strength is not None else STRENGTH
@@ -111,7 +125,7 @@ def img2img(
     loaded = loading.load(asked, allow_pickle)
     fit, fitted = photo_options.fitted(source, loaded, asked, fit, before, given=bool(width or height))
     asked = photo_options.completed(asked, fitted, loaded)
-    request.check_boosts(wanted, loaded.pipe.tokenizer)
+    request.check_words(wanted, loaded.pipe.tokenizer)
     image = fitted.down(source.image)
     what = Task("img2img", source.digest, fit, fitted.cut, strength=strength)
     for number in seeds:

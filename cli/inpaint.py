@@ -18,7 +18,17 @@ from lib_ebca.studio.values import finite
 
 from . import photo_options, progress
 from .img2img import checked_strength
-from .options import AllowPickleOption, BcuOption, BoostOption, EditOption, JsonOption, ModelOption, TrustOption
+from .options import (
+    AllowPickleOption,
+    BcuOption,
+    BoostOption,
+    ConceptOption,
+    EditOption,
+    JsonOption,
+    ModelOption,
+    TrustOption,
+    VectorsOption,
+)
 from .outputs import Saved
 from .photo_options import (
     CfgOption,
@@ -75,6 +85,8 @@ def inpaint(
     bcu: BcuOption = None,
     edit: EditOption = None,
     boost: BoostOption = None,
+    concept: ConceptOption = None,
+    vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
     lora: LoraOption = None,
@@ -106,7 +118,7 @@ def inpaint(
     """
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     before = None if again is None else task.from_text(request.parameters_in(again), "inpaint")
-    plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost)
+    plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -121,6 +133,7 @@ def inpaint(
         device=device,
         clip_skip=clip_skip,
         drift=drift if drift is not None else preset_drift,
+        vectors=None if vectors is None else str(vectors),
     )
     jumps = _jumps(repaint, jump_length, jump_count, before)
     if jumps is not None and (strength is not None or sampler is not None):
@@ -147,7 +160,7 @@ def inpaint(
     loaded = loading.load(asked, allow_pickle, inpainting=True)
     fit, fitted = photo_options.fitted(source, loaded, asked, fit, before, given=bool(width or height))
     asked = photo_options.completed(asked, fitted, loaded)
-    request.check_boosts(wanted, loaded.pipe.tokenizer)
+    request.check_words(wanted, loaded.pipe.tokenizer)
     part, kept = fitted.part(white), fitted.part(source.image)
     if photo.brightest(part) < photo.HALF_WHITE:
         raise UserError(f"the mask {mask} is black in the part that --fit crop leaves: use --fit resize")

@@ -1,12 +1,14 @@
 """The options that several sub-commands share.
 
-`--bcu`, `--edit` and `--boost` are the prompt's directives, spelt as options: they are read by the directives' parser.
+`--bcu`, `--edit`, `--boost` and `--concept` are the prompt's directives, spelt as options: the directives' parser reads
+them.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -42,6 +44,22 @@ EditOption = Annotated[
 BoostOption = Annotated[
     list[str] | None,
     typer.Option("--boost", metavar="WORD:FACTOR", help="Stronger pull for a word or phrase. Repeatable."),
+]
+ConceptOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--concept",
+        metavar="WORD:CONCEPT[=NUMBER]",
+        help="Strengthen a concept on a word, or adjust it: rose-colored:Color=2:Plants=-1. Repeatable.",
+    ),
+]
+VectorsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--vectors",
+        metavar="FILE",
+        help="Head relevance vectors for --concept.  (default: the model's own, or the published ones)",
+    ),
 ]
 AllowPickleOption = Annotated[
     bool, typer.Option("--allow-pickle", help="Also load .ckpt, .pt and .bin files, which can run code of their own.")
@@ -81,7 +99,12 @@ class PlanCommand(TyperCommand):
         return super().parse_args(ctx, with_bcu_value(args))
 
 
-def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iterable[str] | None) -> Plan:
+def plan_from_options(
+    bcu: str | None,
+    edits: Iterable[str] | None,
+    boosts: Iterable[str] | None,
+    concepts: Iterable[str] | None = None,
+) -> Plan:
     """The plan that the options ask for. Raises UserError, naming the option and quoting what was written."""
     from lib_ebca.language.plan import Plan
 
@@ -89,6 +112,7 @@ def plan_from_options(bcu: str | None, edits: Iterable[str] | None, boosts: Iter
         update=None if bcu is None else _directive("bcu", bcu).update,
         edits=tuple(_directive("edit", edit).edits[0] for edit in edits or ()),
         boosts=tuple(_directive("boost", boost).boosts[0] for boost in boosts or ()),
+        concepts=tuple(_directive("concept", concept).concepts[0] for concept in concepts or ()),
     )
 
 

@@ -64,7 +64,12 @@ QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress ba
 
 
 def asked_plan(
-    task: str, preset: str | None, bcu: str | None, edits: Sequence[str] | None, boosts: Sequence[str] | None
+    task: str,
+    preset: str | None,
+    bcu: str | None,
+    edits: Sequence[str] | None,
+    boosts: Sequence[str] | None,
+    concepts: Sequence[str] | None = None,
 ) -> tuple[Plan, bool | None]:
     """The plan of a preset and the options on top of it, and whether the preset wants drift (None: it does not say).
 
@@ -72,7 +77,7 @@ def asked_plan(
     """
     from lib_ebca.language.presets import preset as named
 
-    options = plan_from_options(bcu, edits, boosts)
+    options = plan_from_options(bcu, edits, boosts, concepts)
     if preset is None:
         return options, None
     found = named(preset, task)

@@ -19,10 +19,12 @@ from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
+    ConceptOption,
     EditOption,
     JsonOption,
     ModelOption,
     TrustOption,
+    VectorsOption,
 )
 from .photo_options import PresetOption, asked_plan
 
@@ -46,12 +48,14 @@ class Extras:
 def txt2img(
     prompts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PROMPT", help="What to draw; <edit:...>, <bcu:...> and <boost:...> may be in it."),
+        typer.Argument(metavar="PROMPT", help="What to draw; directives such as <edit:...> may be in it."),
     ] = None,
     negative: Annotated[str | None, typer.Option("--negative", "-n", help="What to keep out of the picture.")] = None,
     bcu: BcuOption = None,
     edit: EditOption = None,
     boost: BoostOption = None,
+    concept: ConceptOption = None,
+    vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
     lora: Annotated[
@@ -106,7 +110,7 @@ def txt2img(
     --bcu, --edit and --boost mean what the directives in the prompt mean, and may be mixed with them: 'a cat' --edit
     dog:0.75:from=0.5 is 'a cat <edit:dog:0.75:from=0.5>'.
     """
-    plan, preset_drift = asked_plan("txt2img", preset, bcu, edit, boost)
+    plan, preset_drift = asked_plan("txt2img", preset, bcu, edit, boost, concept)
     given: dict[str, Any] = {
         "model": model,
         "loras": tuple(map(Lora.parse, lora)) if lora else None,
@@ -120,6 +124,7 @@ def txt2img(
         "device": device,
         "clip_skip": clip_skip,
         "drift": drift if drift is not None else preset_drift,
+        "vectors": None if vectors is None else str(vectors),
     }
     recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
     asked = Settings() if recorded is None else recorded.settings
@@ -133,7 +138,7 @@ def txt2img(
     loaded = loading.load(asked, allow_pickle)
     asked = settings.completed(asked, loaded)
     for each in wanted:
-        request.check_boosts(each, loaded.pipe.tokenizer)
+        request.check_words(each, loaded.pipe.tokenizer)
     if recorded is not None and not prompts and seed is count is batch_size is None:
         batches = [request.repeated(replace(recorded, settings=asked, plan=wanted[0].plan, seed=seeds[0]))]
     else:

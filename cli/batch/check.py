@@ -68,6 +68,7 @@ def listing(asked: Asked, as_json: bool) -> None:
             "bcu": item.job.bcu,
             "edit": item.job.edit,
             "boost": item.job.boost,
+            "concept": item.job.concept,
             "plan": plan.to_dict(),
             "axes": dict(item.axes),
         }

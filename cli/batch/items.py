@@ -26,7 +26,8 @@ from .source import JobsError, Place
 _VERSION = 1
 _KEY_DIGITS = 16
 # Said by other fields of the facts, or no part of the picture.
-_NOT_FACTS = frozenset({"name", "count", "seed", "bcu", "edit", "boost", "preset", "lora", "photo", "mask"})
+_OF_THE_PLAN = ("bcu", "edit", "boost", "concept", "preset")
+_NOT_FACTS = frozenset({"name", "count", "seed", *_OF_THE_PLAN, "lora", "photo", "mask", "vectors"})
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,9 @@ class _Maker:
 
     def __init__(self, job: AnyJob, cell: Cell, whole: Place, files: _Files) -> None:
         self._job, self._cell, self._whole = job, cell, whole
-        self._photo = self._file("photo", files.picture)
-        self._mask = self._file("mask", files.picture)
+        self._photo = self._file("photo", files.file)
+        self._mask = self._file("mask", files.file)
+        self._vectors = self._file("vectors", files.file)
         self._loras = self._checked("lora", lambda place: tuple(files.lora(text, place) for text in job.lora))
         model = self._checked("model", lambda place: files.model(job.model, place))
         sampler = getattr(job, "sampler", None)
@@ -117,6 +119,7 @@ class _Maker:
             dtype=job.dtype,
             clip_skip=job.clip_skip,
             drift=drift,
+            vectors=self._vectors and str(self._vectors[0]),
         )
         plain = job.model_dump(exclude=set(_NOT_FACTS))
         self._facts = {**plain, "version": _VERSION, "sampler": sampler, "drift": drift, "negative": text}
@@ -124,6 +127,9 @@ class _Maker:
         self._facts["loras"] = [(digest, lora.weight) for lora, digest in self._loras]
         self._facts["photo"] = self._photo and self._photo[1]
         self._facts["mask"] = self._mask and self._mask[1]
+        # Written down only where it is asked for: runs of before keep their keys.
+        if self._vectors is not None:
+            self._facts["vectors"] = self._vectors[1]
 
     def item(self, seed: int, name: str, label: str) -> Item:
         """The picture of one seed."""
@@ -152,7 +158,8 @@ class _Maker:
         field = "caption" if isinstance(job, EditPhoto) else "prompt"
 
         given: dict[str, Any] = {"preset": job.preset, "bcu": job.bcu, "edits": job.edit, "boosts": job.boost}
-        nothing: dict[str, Any] = {"preset": None, "bcu": None, "edits": (), "boosts": ()}
+        given["concepts"] = job.concept
+        nothing: dict[str, Any] = {"preset": None, "bcu": None, "edits": (), "boosts": (), "concepts": ()}
         asked_plan = partial(photo_options.asked_plan, job.task)
         named = field
         # Each alone first, so that the one that is wrong is named.
@@ -224,8 +231,8 @@ class _Files:
         path = (place.file.parent / Path(lora.path).expanduser()).absolute()
         return Lora(str(path), lora.weight), self._hash(path)
 
-    def picture(self, given: str, place: Place) -> tuple[Path, str]:
-        """The picture's whole path, and the hash of its file."""
+    def file(self, given: str, place: Place) -> tuple[Path, str]:
+        """A file's whole path, and the hash of its file."""
         path = (place.file.parent / Path(given).expanduser()).absolute()
         return path, self._hash(path)
 

@@ -42,6 +42,8 @@ class Job(BaseModel):
     bcu: Annotated[str | None, BeforeValidator(_bare)] = None
     edit: Texts = ()
     boost: Texts = ()
+    concept: Texts = ()
+    vectors: str | None = Field(default=None, min_length=1)
     preset: str | None = None
     model: str = EMBEDDED_DEFAULT
     lora: Texts = ()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
 
@@ -66,7 +67,12 @@ def draw(
     plans = [recipe.plan for recipe in recipes]
     if any(plan.active for plan in plans) or record_energies or record_maps:
         attention = energy_attention(
-            pipe, plans, record_energies=record_energies, record_maps=record_maps, drift=settings.drift
+            pipe,
+            plans,
+            record_energies=record_energies,
+            record_maps=record_maps,
+            drift=settings.drift,
+            vectors=vectors_of(model, settings, plans),
         )
     else:
         attention = encoded(pipe)

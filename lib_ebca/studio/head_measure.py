@@ -119,6 +119,8 @@ def added(parts: Sequence[HeadVectors]) -> HeadVectors:
     Raises:
         UserError: they are of different measurements, or one prompt is in two of them.
     """
+    import torch
+
     from lib_ebca.methods.head_vectors import HeadVectors
 
     first = parts[0]
@@ -135,7 +137,7 @@ def added(parts: Sequence[HeadVectors]) -> HeadVectors:
     twice = sorted({number for number in done if done.count(number) > 1}) if len(set(done)) < len(done) else []
     if twice:
         raise UserError(f"prompt {twice[0] + 1} is in more than one of the parts: each should be counted once")
-    counts = sum((part.counts for part in parts[1:] if part.counts is not None), first.counts)
+    counts = torch.stack([part.counts for part in parts if part.counts is not None]).sum(0)
     return HeadVectors.counted(
         first.concepts, counts, first.heads, first.origin, _what(first.measured) | {"done": sorted(done)}
     )

@@ -34,12 +34,14 @@ class Model:
     """A loaded pipeline, ready to draw. `scheduler_config` is the model's own, whatever sampler draws later.
 
     `notes` are sentences for the user on what of it does nothing.
+    `folder` is where it came from, None for a single file.
     """
 
     pipe: Any
     source: Source
     scheduler_config: Mapping[str, Any]
     notes: tuple[str, ...] = ()
+    folder: Path | None = None
 
     @property
     def size(self) -> tuple[int, int]:
@@ -79,7 +81,7 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
         raise UserError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     pipe.set_progress_bar_config(disable=True)
     source = Source(location.name, model_hash(location, folder), lora_hashes)
-    return Model(pipe, source, pipe.scheduler.config, notes)
+    return Model(pipe, source, pipe.scheduler.config, notes, folder)
 
 
 def load_tokenizer(given: str, allow_pickle: bool = False) -> Any:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.generate import Drawn, images_of
+from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
 from lib_ebca.studio.task import Inverting
@@ -77,7 +78,7 @@ def edited(model: Model, recipe: Recipe, latents: Tensor, advance: Advance) -> D
     pipe = model.pipe
     pipe.scheduler = edit_scheduler(pipe)
     start = latents.to(pipe.unet.device, pipe.unet.dtype)
-    return _called(pipe, [recipe], advance, mask=None, latents=start, **_sizes(recipe))
+    return _called(model, pipe, [recipe], advance, mask=None, latents=start, **_sizes(recipe))
 
 
 def varied(model: Model, recipes: Sequence[Recipe], image: Image, strength: float, advance: Advance) -> Drawn:
@@ -90,7 +91,7 @@ def varied(model: Model, recipes: Sequence[Recipe], image: Image, strength: floa
     pipe = _quiet(AutoPipelineForImage2Image.from_pipe(model.pipe))
     pipe.scheduler = scheduler_for(str(recipes[0].settings.sampler), model.scheduler_config)
     return _called(
-        pipe, recipes, advance, image=[image] * len(recipes), strength=strength, generator=_generators(recipes)
+        model, pipe, recipes, advance, image=[image] * len(recipes), strength=strength, generator=_generators(recipes)
     )
 
 
@@ -107,6 +108,7 @@ def inpainted(model: Model, recipes: Sequence[Recipe], image: Image, what: Repai
     pipe.scheduler = scheduler_for(str(recipes[0].settings.sampler), model.scheduler_config)
     count = len(recipes)
     return _called(
+        model,
         pipe,
         recipes,
         advance,
@@ -139,11 +141,11 @@ def _repainted(model: Model, recipes: Sequence[Recipe], image: Image, what: Repa
     start = noise()
     pipe.scheduler.keep(known, mask[None, None], noise, jump_length=what.jumps[0], jump_count=what.jumps[1])
     latents = start.to(pipe.unet.device, pipe.unet.dtype)
-    return _called(pipe, recipes, advance, mask=mask, latents=latents, **_sizes(recipes[0]))
+    return _called(model, pipe, recipes, advance, mask=mask, latents=latents, **_sizes(recipes[0]))
 
 
 def _called(
-    pipe: Any, recipes: Sequence[Recipe], advance: Advance, *, mask: Tensor | None = None, **inputs: Any
+    model: Model, pipe: Any, recipes: Sequence[Recipe], advance: Advance, *, mask: Tensor | None = None, **inputs: Any
 ) -> Drawn:
     """One call of a pipeline for recipes that differ in nothing but their seeds."""
     from lib_ebca.language.directives import parse
@@ -155,7 +157,7 @@ def _called(
         return {}
 
     started = time.perf_counter()
-    with _attention(pipe, first, mask) as run:
+    with _attention(model, pipe, first, mask) as run:
         decoded = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             negative_prompt=[first.settings.negative] * len(recipes) if first.settings.negative else None,
@@ -169,12 +171,13 @@ def _called(
     return Drawn(images_of(pipe, decoded, recipes), run, time.perf_counter() - started)
 
 
-def _attention(pipe: Any, recipe: Recipe, mask: Tensor | None) -> AbstractContextManager[Run]:
+def _attention(model: Model, pipe: Any, recipe: Recipe, mask: Tensor | None) -> AbstractContextManager[Run]:
     from lib_ebca.hosts.diffusers import encoded, energy_attention
 
     if not recipe.plan.active:
         return encoded(pipe)
-    return energy_attention(pipe, recipe.plan, mask=mask, drift=recipe.settings.drift)
+    vectors = vectors_of(model, recipe.settings, [recipe.plan])
+    return energy_attention(pipe, recipe.plan, mask=mask, drift=recipe.settings.drift, vectors=vectors)
 
 
 def _latent_mask(pipe: Any, mask: Image) -> Tensor:

@@ -49,6 +49,7 @@ class Settings:
     """What pictures of one run have in common. None stands for the model's own choice until it is loaded.
 
     `clip_skip` counts as the WebUI does: 1 is the text encoder's last layer. `device` is a torch device type.
+    `vectors` is a file of head relevance vectors, None for those that belong to the model.
     """
 
     model: str = EMBEDDED_DEFAULT
@@ -63,6 +64,7 @@ class Settings:
     device: str | None = None
     clip_skip: int = 1
     drift: bool = False
+    vectors: str | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,8 @@ def to_text(recipe: Recipe, source: Source) -> str:
         fields[f"{OURS} batch"] = f"{recipe.position + 1}/{recipe.batch}"
     if settings.drift:
         fields[f"{OURS} drift"] = "True"
+    if settings.vectors and recipe.plan.concepts:
+        fields[f"{OURS} vectors"] = settings.vectors
     for i, (lora, digest) in enumerate(zip(settings.loras, source.lora_hashes, strict=True), start=1):
         fields[f"{OURS} lora {i}"] = str(lora)
         fields[f"{OURS} lora hash {i}"] = digest
@@ -157,6 +161,7 @@ def from_text(text: str) -> tuple[Recipe, Source]:
         device=get(f"{OURS} device"),
         clip_skip=_whole(info.fields, "Clip skip", Settings.clip_skip),
         drift=get(f"{OURS} drift") == "True",
+        vectors=get(f"{OURS} vectors"),
     )
     written_by_us = get("Version", "").startswith(OURS)
     plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan

@@ -153,9 +153,13 @@ def unread_tags(prompt: str) -> tuple[str, ...]:
     return tuple(f"{tag} was read as plain text: here a LoRA is given with --lora PATH:WEIGHT." for tag in found)
 
 
-def check_boosts(wanted: Wanted, tokenizer: object) -> None:
-    """Raises WordError for a boost whose word the prompt does not hold."""
+def check_words(wanted: Wanted, tokenizer: object) -> None:
+    """Raises WordError for a boost or a concept whose word the prompt does not hold."""
     from lib_ebca.language.directives import parse
-    from lib_ebca.language.words import boost_weights, tokenise
+    from lib_ebca.language.words import rows, tokenise
 
-    boost_weights(tokenise(tokenizer, parse(wanted.prompt).text), wanted.plan.boosts, tokenizer)
+    tokenised = tokenise(tokenizer, parse(wanted.prompt).text)
+    named = [(boost.word, boost.occurrence) for boost in wanted.plan.boosts]
+    named += [(concept.word, concept.occurrence) for concept in wanted.plan.concepts]
+    for word, occurrence in named:
+        rows(tokenised, word, occurrence, tokenizer)

@@ -91,7 +91,7 @@ class Studio:
     def check(self, recipe: Recipe) -> None:
         """Raises UserError and WordError for what can be told of a recipe once the model is there."""
         settings.completed(recipe.settings, self.model)
-        request.check_boosts(request.Wanted(recipe.prompt, recipe.plan), self.model.pipe.tokenizer)
+        request.check_words(request.Wanted(recipe.prompt, recipe.plan), self.model.pipe.tokenizer)
 
     @property
     def paints_only(self) -> bool:

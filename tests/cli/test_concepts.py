@@ -1,0 +1,88 @@
+"""`--concept` and `--vectors`: pictures, their texts, and what cannot be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from lib_ebca.methods.head_vectors import HeadVectors, read
+from lib_ebca.studio.recipe import from_text
+from tests.cli.conftest import Ebca
+from tests.cli.test_bad_input import refused
+
+PROMPT = "a cat on a sofa"
+
+
+@pytest.fixture
+def vectors(tmp_path: Path) -> Path:
+    """Vectors of the tiny model's shape: four layers of two heads."""
+    path = tmp_path / "vectors.json"
+    HeadVectors(("Color", "Image Style"), torch.rand(2, 8) * 3, (2, 2, 2, 2), "made up").write(path)
+    return path
+
+
+@pytest.fixture
+def draw(ebca: Ebca, tiny_model: Path, tmp_path: Path) -> Callable[..., Path]:
+    def draw(*arguments: str) -> Path:
+        before = set(tmp_path.glob("*.png"))
+        result = ebca("txt2img", *arguments, "--model", str(tiny_model), "--steps", "2", "--out", str(tmp_path))
+        assert result.exit_code == 0, result.stderr
+        (path,) = set(tmp_path.glob("*.png")) - before
+        return path
+
+    return draw
+
+
+def pixels(path: Path) -> bytes:
+    return Image.open(path).tobytes()
+
+
+def test_an_option_is_the_directive_and_the_picture_comes_again(
+    draw: Callable[..., Path], vectors: Path, tmp_path: Path
+) -> None:
+    with_file = ("--vectors", str(vectors), "--seed", "1")
+    asked = draw(PROMPT, "--concept", "cat:Image Style=2:Color=-1:from=0.1", *with_file)
+    written = draw(f"{PROMPT} <concept:cat:Image Style=2:Color=-1:from=0.1>", *with_file)
+    assert pixels(asked) == pixels(written)
+    assert pixels(asked) != pixels(draw(PROMPT, "--seed", "1"))
+    recipe, _ = from_text(Image.open(asked).info["parameters"])
+    assert recipe.settings.vectors == str(vectors)
+    assert recipe.plan.concepts[0].weights == (("Image Style", 2.0), ("Color", -1.0))
+    assert pixels(draw("--from", str(asked))) == pixels(asked)
+
+
+def test_vectors_in_the_models_folder_are_its_own(draw: Callable[..., Path], vectors: Path, tiny_model: Path) -> None:
+    given = draw(PROMPT, "--concept", "cat:Color", "--vectors", str(vectors), "--seed", "1")
+    beside = tiny_model / "head_relevance.json"
+    read(vectors).write(beside)
+    try:
+        assert pixels(draw(PROMPT, "--concept", "cat:Color", "--seed", "1")) == pixels(given)
+    finally:
+        beside.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--concept", "cat"), ("--concept 'cat'", "lacks a concept")),
+        (("--concept", "cat:Colour"), ("'Colour'", "did you mean Color?", "Color, Image Style")),
+        (("--concept", "dog:Color"), ("dog", "not in the prompt", "sofa")),
+        (("--concept", "cat:Color", "--vectors", "no.json"), ("no.json", "cannot be read")),
+    ],
+)
+def test_bad_input_is_one_sentence(
+    ebca: Ebca, tiny_model: Path, vectors: Path, tmp_path: Path, arguments: tuple[str, ...], says: tuple[str, ...]
+) -> None:
+    given = arguments if "--vectors" in arguments else (*arguments, "--vectors", str(vectors))
+    out = ("--model", str(tiny_model), "--steps", "1", "--out", str(tmp_path / "out"))
+    refused(ebca("txt2img", PROMPT, *given, *out), *says)
+    assert not list((tmp_path / "out").glob("*"))
+
+
+def test_a_model_without_vectors_is_told_how_to_get_them(ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:
+    asked = ("--model", str(tiny_model), "--concept", "cat:Color", "--steps", "1", "--out", str(tmp_path / "out"))
+    refused(ebca("txt2img", PROMPT, *asked), "ebca heads measure")
