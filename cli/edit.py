@@ -131,7 +131,9 @@ def edit(
     """
     from lib_ebca.language.directives import parse
 
-    recorded, made_with, before = (None, None, None) if again is None else _recorded(again, model, lora, trust_picture)
+    recorded, made_with, before = (
+        (None, None, None) if again is None else _recorded(again, model, lora, trust_picture, vectors)
+    )
     plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(
         recorded,
@@ -204,8 +206,10 @@ def edit(
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
 
 
-def _recorded(again: Path, model: str | None, lora: object, trusted: bool) -> tuple[Recipe, Source, Task]:
-    recorded, made_with = request.recorded_in(again, model, lora, trusted)
+def _recorded(
+    again: Path, model: str | None, lora: object, trusted: bool, vectors: object
+) -> tuple[Recipe, Source, Task]:
+    recorded, made_with = request.recorded_in(again, model, lora, trusted, vectors)
     return recorded, made_with, task.from_text(request.parameters_in(again), "edit")
 
 

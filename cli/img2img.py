@@ -93,7 +93,9 @@ def img2img(
 
     ebca img2img sketch.png "a castle next to a river" --strength 0.6
     """
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
+    recorded, made_with = (
+        (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
+    )
     before = None if again is None else task.from_text(request.parameters_in(again), "img2img")
     plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(

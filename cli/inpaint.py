@@ -116,7 +116,9 @@ def inpaint(
     White in the mask is painted, and only there the picture pulls at the words. Models with nine input channels, made
     for inpainting, and plain ones both serve.
     """
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
+    recorded, made_with = (
+        (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
+    )
     before = None if again is None else task.from_text(request.parameters_in(again), "inpaint")
     plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost, concept)
     asked = photo_options.asked_settings(

@@ -126,7 +126,9 @@ def txt2img(
         "drift": drift if drift is not None else preset_drift,
         "vectors": None if vectors is None else str(vectors),
     }
-    recorded, made_with = (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture)
+    recorded, made_with = (
+        (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
+    )
     asked = Settings() if recorded is None else recorded.settings
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
     wanted = request.wanted(prompts or (), plan, recorded)

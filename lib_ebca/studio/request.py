@@ -42,10 +42,12 @@ class Batch:
     kept: tuple[int, ...]
 
 
-def recorded_in(path: Path, model: str | None, loras: object, trusted: bool) -> tuple[Recipe, Source]:
+def recorded_in(
+    path: Path, model: str | None, loras: object, trusted: bool, vectors: object = None
+) -> tuple[Recipe, Source]:
     """The recipe that a picture carries, and what it was made with.
 
-    `model` and `loras` are given in the place of the recorded ones, and `trusted` lets the picture name others.
+    `model`, `loras` and `vectors` are given in the place of the recorded ones, and `trusted` lets the picture name others.
     Raises UserError where the file is no picture or carries none, where only `model` could say which model to load, and
     where the user has to say it.
     """
@@ -54,7 +56,7 @@ def recorded_in(path: Path, model: str | None, loras: object, trusted: bool) -> 
         named = f"the model {source.model!r}" if source.model else "a model it does not name"
         raise UserError(f"the picture {path} was made by another program, with {named}: say where that is with --model")
     if not trusted:
-        refuse_unasked(path, recorded.settings, model, loras)
+        refuse_unasked(path, recorded.settings, model, loras, vectors)
     return recorded, source
 
 

@@ -12,11 +12,11 @@ from lib_ebca.studio.recipe import Settings
 TRUST = "--trust-picture"
 
 
-def refuse_unasked(picture: Path, recorded: Settings, model: str | None, loras: object) -> None:
-    """Raises UserError for a model or a LoRA that the picture names and the user did not.
+def refuse_unasked(picture: Path, recorded: Settings, model: str | None, loras: object, vectors: object = None) -> None:
+    """Raises UserError for a model, a LoRA or vectors that the picture names and the user did not.
 
     A picture comes from anywhere: it opens no path and fetches nothing on its own. An embedded model, and one of the
-    hub that was fetched before, are loaded. `model` and `loras` are what the user gave, in the place of the recorded.
+    hub that was fetched before, are loaded. `model`, `loras` and `vectors` are what the user gave, in the place of the recorded.
     """
     named = recorded.model
     if model is None and named and named not in embedded() and not _fetched_before(named):
@@ -28,6 +28,11 @@ def refuse_unasked(picture: Path, recorded: Settings, model: str | None, loras: 
         raise UserError(
             f"the picture {picture} names the LoRA {shortened(recorded.loras[0].path)!r}: "
             f"give it with --lora, or add {TRUST} if you trust where the picture came from"
+        )
+    if vectors is None and recorded.vectors:
+        raise UserError(
+            f"the picture {picture} names the vectors {shortened(recorded.vectors)!r}: "
+            f"give them with --vectors, or add {TRUST} if you trust where the picture came from"
         )
 
 

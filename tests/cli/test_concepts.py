@@ -52,7 +52,15 @@ def test_an_option_is_the_directive_and_the_picture_comes_again(
     recipe, _ = from_text(Image.open(asked).info["parameters"])
     assert recipe.settings.vectors == str(vectors)
     assert recipe.plan.concepts[0].weights == (("Image Style", 2.0), ("Color", -1.0))
-    assert pixels(draw("--from", str(asked))) == pixels(asked)
+    assert pixels(draw("--from", str(asked), "--vectors", str(vectors))) == pixels(asked)
+    assert pixels(draw("--from", str(asked), "--trust-picture")) == pixels(asked)
+
+
+def test_a_picture_opens_no_vectors_on_its_own(
+    draw: Callable[..., Path], ebca: Ebca, vectors: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    asked = draw(PROMPT, "--concept", "cat:Color", "--vectors", str(vectors))
+    refused(ebca("txt2img", "--from", asked, "--model", tiny_model), str(vectors)[:30], "--vectors", "--trust-picture")
 
 
 def test_vectors_in_the_models_folder_are_its_own(draw: Callable[..., Path], vectors: Path, tiny_model: Path) -> None:
