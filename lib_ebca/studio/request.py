@@ -47,7 +47,7 @@ def recorded_in(
 ) -> tuple[Recipe, Source]:
     """The recipe that a picture carries, and what it was made with.
 
-    `model`, `loras` and `vectors` are given in the place of the recorded ones, and `trusted` lets the picture name others.
+    `model`, `loras` and `vectors` are given in the place of the recorded ones; `trusted` lets the picture name others.
     Raises UserError where the file is no picture or carries none, where only `model` could say which model to load, and
     where the user has to say it.
     """

@@ -16,7 +16,7 @@ def refuse_unasked(picture: Path, recorded: Settings, model: str | None, loras: 
     """Raises UserError for a model, a LoRA or vectors that the picture names and the user did not.
 
     A picture comes from anywhere: it opens no path and fetches nothing on its own. An embedded model, and one of the
-    hub that was fetched before, are loaded. `model`, `loras` and `vectors` are what the user gave, in the place of the recorded.
+    hub that was fetched before, are loaded. `model`, `loras` and `vectors` are what the user gave instead.
     """
     named = recorded.model
     if model is None and named and named not in embedded() and not _fetched_before(named):
