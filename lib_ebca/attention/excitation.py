@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
-from lib_ebca.attention.subjects import Asked, Subject, Subjects
+from lib_ebca.attention.subjects import Asked, Subject, Subjects, level_of
 from lib_ebca.attention.watcher import EnoughRead, Watcher
 from lib_ebca.methods.attend_and_excite import (
     MOST_REFINEMENTS,
@@ -35,14 +35,28 @@ from lib_ebca.methods.attend_and_excite import (
 Evaluate = Callable[[Tensor, list[int], Cascade], None]
 """Runs the host's UNet: the pictures' latents (R, C, h, w), their numbers, and the cascade its layers are to follow."""
 
-LEVEL = 2
-"""The layers that are read have the latent's sides halved this often: 16 x 16 of 64 x 64."""
 HALF_PRECISION_SCALE = 1024.0
 """What the loss is multiplied by on its way back through a model in float16, so that its gradient does not vanish."""
 
 
-class LevelError(ValueError):
-    """The model has no cross-attention layers of the size that is to be read."""
+@dataclass(frozen=True)
+class Reading:
+    """How subjects are read off a model, and how hard is worked at them.
+
+    Attributes:
+        objective: how they are measured.
+        level: how often the latent's sides are halved in the layers that are read; None: twice, or nearly.
+        most: the largest number of refinements in a step.
+        checkpointing: keep less for the gradient and compute it again, where the host can.
+    """
+
+    objective: Objective = PUBLISHED
+    level: int | None = None
+    most: int = MOST_REFINEMENTS
+    checkpointing: bool = False
+
+
+USUAL = Reading()
 
 
 @dataclass(frozen=True)
@@ -76,26 +90,29 @@ class Excitation:
 
     Args:
         pictures: the subjects of each picture.
-        steps: sampling steps of the pass.
-        objective: how subjects are measured.
-        most: the largest number of refinements in a step.
-        level: how often the latent's sides are halved in the layers that are read.
+        steps: evaluations of the pass that its fractions are fractions of.
+        levels: how often the latent is halved in each of the model's cross-attention layers, in their order.
+        evaluations: all evaluations of the pass, over which the step sizes fall; ``steps`` if not given.
+        reading: how subjects are read.
         masks: for each picture (H, W) in [0, 1] or None: subjects are looked for and the latent is moved where it is 1.
         tell: takes sentences for the user.
         stopped: asked before each evaluation; True ends it.
         cascade: makes the cascade that the layers follow while the gradient is taken, given its watcher; by default one
             in which they work as they are.
         maps: keep the subjects' attention maps in the records.
+
+    Raises:
+        LevelError: the model has no layers of the level that is to be read.
     """
 
     def __init__(
         self,
         pictures: Sequence[Subjects],
         steps: int,
+        levels: Sequence[int],
         *,
-        objective: Objective = PUBLISHED,
-        most: int = MOST_REFINEMENTS,
-        level: int = LEVEL,
+        evaluations: int | None = None,
+        reading: Reading = USUAL,
         masks: Sequence[Tensor | None] | None = None,
         tell: Callable[[str], None] = lambda sentence: None,
         stopped: Callable[[], bool] = lambda: False,
@@ -104,31 +121,29 @@ class Excitation:
     ) -> None:
         self.pictures = tuple(pictures)
         self.records: list[ExciteRecord] = []
-        self._steps, self._objective, self._most, self._level = steps, objective, most, level
+        self.level = level_of(levels, reading.level)
+        self._last = max(index for index, level in enumerate(levels) if level == self.level)
+        self._steps, self._evaluations, self._reading = steps, evaluations or steps, reading
         self._masks = list(masks) if masks is not None else [None] * len(self.pictures)
         self._tell, self._stopped, self._keep_maps = tell, stopped, maps
         self._cascade = self._plain if cascade is None else cascade
-        self._last: dict[tuple[int, int], int] = {}
+        self._before = -1
         self._seen: dict[int, list[dict[str, float]]] = {}
         self._maps: dict[int, dict[str, Tensor]] = {}
 
     def wants(self, number: int) -> bool:
-        """Whether step ``number`` is altered."""
+        """Whether evaluation ``number`` is altered."""
         return any(asked.acting for asked in self._asked(number))
 
     def altered(self, number: int, latents: Tensor, evaluate: Evaluate) -> Tensor:
-        """The latents (pictures, C, h, w) of step ``number``, moved.
+        """The latents (pictures, C, h, w) of evaluation ``number``, moved.
 
         They come back in their own type; in between they are in float32 at least.
-
-        Raises:
-            LevelError: the UNet has no layers of the size that is to be read.
         """
-        return self.altered_as(self._asked(number), number, latents, evaluate, self._steps)
+        asked, self._before = self._asked(number), number
+        return self.altered_as(asked, number, latents, evaluate)
 
-    def altered_as(
-        self, asked: Sequence[Asked], number: int, latents: Tensor, evaluate: Evaluate, evaluations: int
-    ) -> Tensor:
+    def altered_as(self, asked: Sequence[Asked], number: int, latents: Tensor, evaluate: Evaluate) -> Tensor:
         """:meth:`altered`, with what is asked of each picture given."""
         self._seen, self._maps = {}, {}
         moved: list[list[Moved]] = [[] for _ in asked]
@@ -138,10 +153,10 @@ class Excitation:
             def measure(
                 rows_latents: Tensor, rows: list[int], subjects: list[tuple[Subject, ...]] = subjects
             ) -> Measured:
-                sizes = [[step_size(each.scale, number, evaluations) for each in subjects[row]] for row in rows]
+                sizes = [[step_size(each.scale, number, self._evaluations) for each in subjects[row]] for row in rows]
                 return self._measure(rows_latents, rows, [subjects[row] for row in rows], sizes, evaluate, number)
 
-            wide, phase = excite(wide, asks, measure, most=self._most, stopped=self._stopped)
+            wide, phase = excite(wide, asks, measure, most=self._reading.most, stopped=self._stopped)
             for row, done in enumerate(phase):
                 moved[row].append(done)
         for row, (each, parts) in enumerate(zip(asked, moved, strict=True)):
@@ -150,7 +165,7 @@ class Excitation:
         return wide.to(latents.dtype)
 
     def _asked(self, number: int) -> list[Asked]:
-        return [picture.asked(number, self._steps) for picture in self.pictures]
+        return [picture.asked(number, self._steps, min(self._before, number - 1)) for picture in self.pictures]
 
     def _measure(
         self,
@@ -172,12 +187,12 @@ class Excitation:
                     size,
                     torch.tensor(self.pictures[row].text, device=attention.device),
                     [subject.tokens for subject in subjects[place]],
-                    self._objective,
+                    self._reading.objective,
                     self._mask(row, size, attention),
                 )
                 self._keep(row, subjects[place], scores, attention[place], size)
                 weights = torch.tensor(sizes[place], dtype=scores.dtype, device=scores.device)
-                loss, wanted = pull(losses(scores), weights, self._objective)
+                loss, wanted = pull(losses(scores), weights, self._reading.objective)
                 worst.append(float(loss.detach()))
                 pulls.append(wanted)
             scale = HALF_PRECISION_SCALE if watcher.half else 1.0
@@ -197,21 +212,14 @@ class Excitation:
         """The rows' evaluation up to the last layer that is read; with its graph."""
         height, width = leaf.shape[-2], leaf.shape[-1]
         size = (height, width)
-        for _ in range(self._level):
+        for _ in range(self.level):
             size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-        watcher = Watcher(size, self._last.get((height, width)))
+        watcher = Watcher(size, self._last)
         cascade = self._cascade(watcher)
         cascade.begin(Rows(tuple(rows), (True,) * len(rows)), (height, width), number)
         with suppress(EnoughRead):
             evaluate(leaf, rows, cascade)
         watcher.close()
-        if watcher.found is None:
-            sizes = ", ".join(f"{h} x {w}" for h, w in sorted(watcher.sizes, reverse=True)) or "none"
-            raise LevelError(
-                f"Subjects are read in layers of {size[0]} x {size[1]} pixels at this size, and the model has none: "
-                f"its cross-attention layers have {sizes}; another width or height, or another level, would do"
-            )
-        self._last[height, width] = watcher.found
         return watcher
 
     def _mask(self, row: int, size: tuple[int, int], like: Tensor) -> Tensor | None:

@@ -10,8 +10,14 @@ from lib_ebca.methods.attend_and_excite import Ask
 
 THRESHOLDS = ((0.0, 0.05), (0.2, 0.5), (0.4, 0.8))
 """At these fractions of the pass a subject's score should be at least that: as published for 50 steps, 0, 10 and 20."""
+USUAL_LEVEL = 2
+"""16 x 16 of 64 x 64, as published; SDXL's 32 x 32 of 128 x 128."""
 # 0.3 * 10 is 2.9999999999999996 in binary.
 _ROUNDING = 1e-9
+
+
+class LevelError(ValueError):
+    """The model has no cross-attention layers of the size that is to be read."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +51,14 @@ class Subjects:
     subjects: tuple[Subject, ...] = ()
     text: tuple[bool, ...] = ()
 
-    def asked(self, number: int, steps: int, thresholds: Sequence[tuple[float, float]] = THRESHOLDS) -> Asked:
-        """What is asked at step ``number`` of ``steps``, both counted from the start of the pass."""
+    def asked(self, number: int, steps: int, since: int | None = None) -> Asked:
+        """What is asked at evaluation ``number`` of ``steps``, counted from the start of the pass.
+
+        ``since`` is the evaluation asked for before, where some lie between: those of a sampler that looks twice.
+        """
+        before = number - 1 if since is None else since
         acting = tuple(each for each in self.subjects if number < _edge(each.until, steps) or each.until == 1.0)
-        wanted = [score for fraction, score in thresholds if _edge(fraction, steps) == number]
+        wanted = [score for fraction, score in THRESHOLDS if before < _edge(fraction, steps) <= number]
         refined = tuple(each for each in acting if each.refine)
         target = 1.0 - max(wanted) if wanted and refined else None
         return Asked(acting, refined, Ask(target, bool(acting)))
@@ -85,6 +95,27 @@ def text_columns(lengths: Sequence[int], chunk: int, padded_with_end: bool) -> t
         last = chunk - 1 if padded_with_end else 1 + length
         columns += [1 <= place < last for place in range(chunk)]
     return tuple(columns)
+
+
+def level_of(levels: Sequence[int], wanted: int | None = None) -> int:
+    """How often the latent is halved in the layers that are read: twice, or as near to it as a model comes.
+
+    Args:
+        levels: how often it is halved in each of the model's cross-attention layers.
+        wanted: another level than that.
+
+    Raises:
+        LevelError: the model has no such layers.
+    """
+    if wanted is None and levels:
+        return min(levels, key=lambda level: (abs(level - USUAL_LEVEL), level))
+    if wanted is None or wanted not in levels:
+        has = ", ".join(str(level) for level in sorted(set(levels))) or "none"
+        raise LevelError(
+            f"level is {wanted}: it should be how often the latent's sides are halved in layers that the model has, "
+            f"which are {has}"
+        )
+    return wanted
 
 
 def _edge(fraction: float, steps: int) -> int:

@@ -17,24 +17,19 @@ class Watcher:
 
     Args:
         size: height and width of the layers that are read.
-        last: number of the last layer of that size, where the evaluation ends by :class:`EnoughRead`; None if it is
-            not known, and then found.
+        last: number of the last layer of that size, where the evaluation ends by :class:`EnoughRead`.
     """
 
-    def __init__(self, size: tuple[int, int], last: int | None = None) -> None:
+    def __init__(self, size: tuple[int, int], last: int) -> None:
         self.size = size
-        self.last = last
-        self.found: int | None = None
         self.half = False
-        self.sizes: set[tuple[int, int]] = set()
+        self._last = last
         self._sum: Tensor | None = None
         self._heads = 0
         self._closed = False
 
     def wants(self, size: tuple[int, int] | None) -> bool:
         """Whether a layer of that size is read."""
-        if size is not None:
-            self.sizes.add(size)
         return size == self.size
 
     def see(
@@ -60,8 +55,7 @@ class Watcher:
         if not self._closed:
             self._sum = total if self._sum is None else self._sum + total
             self._heads += probabilities.shape[1]
-            self.found = layer
-        if layer == self.last:
+        if layer == self._last and not self._closed:
             raise EnoughRead
 
     def close(self) -> None:
@@ -71,5 +65,8 @@ class Watcher:
     @property
     def mean(self) -> Tensor:
         """The mean over all heads of all layers seen, (rows, N, T), in float32 at least."""
-        assert self._sum is not None
+        if self._sum is None:
+            raise LookupError(
+                "no cross-attention layer was read: the host does not lead its layers through the cascade"
+            )
         return self._sum / self._heads

@@ -44,6 +44,19 @@ def self_attention_layers(unet: UNet2DConditionModel) -> list[Attention]:
     ]
 
 
+def levels_of(unet: UNet2DConditionModel) -> list[int]:
+    """How often the latent's sides are halved in each of :func:`cross_attention_layers`."""
+    deepest = len(unet.down_blocks) - 1
+    levels = []
+    for name, _ in cross_attention_layers(unet):
+        part, block = name.split(".")[:2]
+        if part == "mid_block":
+            levels.append(deepest)
+        else:
+            levels.append(int(block) if part == "down_blocks" else deepest - int(block))
+    return levels
+
+
 @contextmanager
 def installed(
     unet: UNet2DConditionModel,

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.excitation import Excitation, ExciteRecord
+from lib_ebca.attention.excitation import Excitation, ExciteRecord, Reading
 from lib_ebca.attention.subjects import Asked, Subject, Subjects, text_columns
-from lib_ebca.hosts.unet import installed
+from lib_ebca.hosts.unet import installed, levels_of
 from lib_ebca.methods.attend_and_excite import (
     MOST_REFINEMENTS,
     Ask,
@@ -104,11 +104,11 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
     """A whole pass."""
     settings = case.meta["settings"]
     latents, embeds = case.given("in.latents", dtype), case.given("in.embeds", dtype)
-    scene = Scene(case, dtype, latents)
     kind = {"pndm": PNDMScheduler, "ddim": DDIMScheduler}[settings["scheduler"]]
     scheduler = kind.from_config(settings["scheduler_config"])
     scheduler.set_timesteps(settings["num_inference_steps"])
     count = len(scheduler.timesteps)
+    scene = Scene(case, dtype, latents, count)
     before: list[Tensor] = []
     after: list[Tensor] = []
     update_losses: list[float] = []
@@ -117,7 +117,7 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
     for number, timestep in enumerate(scheduler.timesteps):
         threshold = settings["thresholds"].get(str(number))
         ask = Ask(None if threshold is None else 1.0 - threshold, number < settings["max_iter_to_alter"])
-        latents = scene.altered(latents, number, ask, timestep, count)
+        latents = scene.altered(latents, number, ask, timestep)
         for record in scene.taken():
             update_losses += record.losses[: record.updates]
             sizes += [step_size(settings["scale_factor"], number, count)] * record.updates
@@ -143,27 +143,29 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
 class Scene:
     """A case's UNet, its subjects and their excitation."""
 
-    def __init__(self, case: Case, dtype: torch.dtype, latents: Tensor) -> None:
+    def __init__(self, case: Case, dtype: torch.dtype, latents: Tensor, evaluations: int | None = None) -> None:
         settings = case.meta["settings"]
         self.unet = unet_of(case.folder, settings["weights"], dtype)
         self._embeds = case.given("in.embeds", dtype)[1:]
-        self._evaluations = settings.get("n_timesteps", 0)
         side = settings["attention_res"]
         subjects = tuple(Subject(str(k), (k,), settings["scale_factor"]) for k in settings["token_indices"])
         self._subjects = subjects
         self.excitation = Excitation(
             [Subjects(subjects, text_of(settings))],
             1,
-            objective=objective_of(settings),
-            most=settings.get("max_refinement_steps", MOST_REFINEMENTS),
-            level=int(log2(latents.shape[-1] / side)),
+            levels_of(self.unet),
+            evaluations=settings.get("n_timesteps", evaluations),
+            reading=Reading(
+                objective_of(settings),
+                int(log2(latents.shape[-1] / side)),
+                settings.get("max_refinement_steps", MOST_REFINEMENTS),
+            ),
         )
 
-    def altered(self, latents: Tensor, number: int, ask: Ask, timestep: Any, evaluations: int | None = None) -> Tensor:
+    def altered(self, latents: Tensor, number: int, ask: Ask, timestep: Any) -> Tensor:
         """The latents after what is asked of a step."""
         asked = Asked(self._subjects, self._subjects, ask)
-        count = self._evaluations if evaluations is None else evaluations
-        return self.excitation.altered_as([asked], number, latents, self._evaluate(timestep), count)
+        return self.excitation.altered_as([asked], number, latents, self._evaluate(timestep))
 
     def attention(self, latents: Tensor, timestep: int) -> Tensor:
         """The mean attention that is read, (h, w, T)."""
