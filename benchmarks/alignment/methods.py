@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from lib_ebca.language.plan import Boost, ContextUpdate, Plan
+from lib_ebca.language.plan import Boost, ContextUpdate, Excite, Plan
 
 from .prompts import Prompt
 from .step_rules import Rule
@@ -18,29 +18,31 @@ PLAIN = "plain"
 class Method:
     """One way to make pictures. `family` groups what is tuned together; equal methods have equal names.
 
-    `boost` is the factor of the prompt's nouns, of every content word where it names none; `rules` take part in the
-    benchmark alone.
+    `boost` is the factor of the prompt's nouns, of every content word where it names none; `excite` is asked for each of
+    these nouns; `rules` take part in the benchmark alone.
     """
 
     name: str
     family: str
     update: ContextUpdate | None = None
     boost: float | None = None
+    excite: Excite | None = None
     rules: tuple[Rule, ...] = ()
 
     def plan(self, prompt: Prompt) -> Plan:
         """What is asked of the product for this prompt."""
-        if self.boost is None:
-            return Plan(self.update)
         nouns = dict.fromkeys(prompt.nouns or ("*",))
-        return Plan(self.update, boosts=tuple(Boost(noun, self.boost) for noun in nouns))
+        boosts = () if self.boost is None else tuple(Boost(noun, self.boost) for noun in nouns)
+        excites = () if self.excite is None else tuple(replace(self.excite, word=noun) for noun in nouns)
+        return Plan(self.update, boosts=boosts, excite=excites)
 
     @property
     def size(self) -> float:
         """How hard it pushes; between methods that do equally well the gentler one is preferred."""
         update = self.update or ContextUpdate(0.0, 0.0)
         shares = [value for rule in self.rules for value in vars(rule).values() if isinstance(value, float)]
-        return sum(map(abs, shares)) + abs(update.attn) * (self.boost or 1.0) + abs(update.norm)
+        excited = 0.0 if self.excite is None else self.excite.scale
+        return excited + sum(map(abs, shares)) + abs(update.attn) * (self.boost or 1.0) + abs(update.norm)
 
 
 def bcu(attn: float, norm: float = 0.0, family: str = "bcu", **rest: Any) -> Method:
@@ -72,6 +74,9 @@ OFFERED: dict[str, Callable[[], Method]] = {
     "bcu": lambda: Method("bcu", "bcu", ContextUpdate()),
     "bcu-gentle": lambda: Method("bcu-gentle", "bcu", ContextUpdate(0.005, 0.01)),
     "boosts": lambda: Method("boosts", "boosts", ContextUpdate(), boost=2.5),
+    "excite": lambda: Method("excite", "excite", excite=Excite("*")),
+    "excite-bcu": lambda: Method("excite-bcu", "excite", ContextUpdate(), excite=Excite("*")),
+    "excite-boosts": lambda: Method("excite-boosts", "excite", ContextUpdate(), boost=2.5, excite=Excite("*")),
 }
 """What `ebca bench alignment --methods` knows."""
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from lib_ebca.language.excite import Excite
+from lib_ebca.language.subject_words import subject_words
+from lib_ebca.language.words import TokenisedPrompt
 from lib_ebca.methods.attend_and_excite import Ask
 
 THRESHOLDS = ((0.0, 0.05), (0.2, 0.5), (0.4, 0.8))
@@ -77,6 +81,21 @@ class Asked:
     acting: tuple[Subject, ...]
     refined: tuple[Subject, ...]
     ask: Ask
+
+
+def subjects_of(
+    excites: Sequence[Excite], tokenised: TokenisedPrompt | None, tokenizer: Any, padded_with_end: bool
+) -> Subjects:
+    """The subjects that a plan asks for in a prompt. Raises WordError for a word that it does not hold."""
+    if not excites or tokenised is None:
+        return Subjects()
+    chunk = len(tokenised.tokens) // len(tokenised.lengths)
+    found = tuple(
+        Subject(word.name, word.rows, word.excite.scale, word.excite.until, word.excite.refine)
+        for word in subject_words(tokenised, excites, tokenizer)
+        if word.excite.active
+    )
+    return Subjects(found, text_columns(tokenised.lengths, chunk, padded_with_end))
 
 
 def text_columns(lengths: Sequence[int], chunk: int, padded_with_end: bool) -> tuple[bool, ...]:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.concepts import concept_factors
 from lib_ebca.attention.picture import Picture
+from lib_ebca.attention.subjects import Subjects, subjects_of
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
 from lib_ebca.hosts.run import HostError, Run
@@ -27,6 +28,7 @@ class Announcement:
     pictures: tuple[Picture, ...]
     plans: tuple[Plan, ...]
     guided: bool
+    subjects: tuple[Subjects, ...] = ()
 
 
 def announcing(
@@ -58,7 +60,8 @@ def announcing(
                 tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
             )
             contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
-        announce(Announcement(_pictures(own, contexts, run.tokenised, encoder, vectors), own, guided))
+        made = _pictures(own, contexts, run.tokenised, encoder, vectors)
+        announce(Announcement(made, own, guided, _subjects(pipe, own, run.tokenised, encoder.tokenizer)))
         return result
 
     return encode_prompt
@@ -123,14 +126,26 @@ def _pictures(
     encoder: PromptEncoder,
     vectors: HeadVectors | None,
 ) -> tuple[Picture, ...]:
-    if any(plan.boosts or plan.concepts for plan in plans) and not tokenised:
-        raise HostError("boosts and concepts need the prompt in words: give `prompt`, not `prompt_embeds`")
+    if any(plan.boosts or plan.concepts or plan.excite for plan in plans) and not tokenised:
+        raise HostError("boosts, concepts and subjects need the prompt in words: give `prompt`, not `prompt_embeds`")
     return tuple(
         Picture(
             tuple(contexts[edit.text] for edit in plan.edits),
             boost_weights(tokenised[index], plan.boosts, encoder.tokenizer) if plan.boosts else None,
             factors=concept_factors(plan.concepts, vectors, tokenised[index], encoder.tokenizer) if vectors else (),
         )
+        for index, plan in enumerate(plans)
+    )
+
+
+def _subjects(
+    pipe: Any, plans: Sequence[Plan], tokenised: Sequence[TokenisedPrompt], tokenizer: Any
+) -> tuple[Subjects, ...]:
+    # The two encoders of SDXL fill prompts up differently.
+    one_encoder = getattr(pipe, "tokenizer_2", None) is None
+    padded_with_end = one_encoder and tokenizer is not None and tokenizer.pad_token_id == tokenizer.eos_token_id
+    return tuple(
+        subjects_of(plan.excite, tokenised[index] if tokenised else None, tokenizer, padded_with_end)
         for index, plan in enumerate(plans)
     )
 

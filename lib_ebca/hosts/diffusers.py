@@ -14,14 +14,16 @@ from torch import Tensor
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.concepts import vectors_for
+from lib_ebca.attention.excitation import USUAL, Reading
 from lib_ebca.attention.layer import prepare
 from lib_ebca.attention.picture import Rows, Timetable
 from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts.announcement import Announcement, announcing
+from lib_ebca.hosts.excite import Exciter
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.run import HostError, Run
-from lib_ebca.hosts.unet import announced, cross_attention_layers, installed, is_compiled, own_projections
+from lib_ebca.hosts.unet import Arguments, announced, cross_attention_layers, installed, is_compiled, own_projections
 from lib_ebca.language.plan import Plan
 from lib_ebca.methods.head_vectors import HeadVectors
 
@@ -39,6 +41,7 @@ def energy_attention(
     emphasis: bool = True,
     drift: bool = False,
     vectors: HeadVectors | None = None,
+    reading: Reading = USUAL,
 ) -> Iterator[Run]:
     """Let a pipeline's calls inside the block follow a plan.
 
@@ -54,11 +57,13 @@ def energy_attention(
             tokens, as the WebUI does.
         drift: keep the editorial contexts' changes from one evaluation to the next, as the published code does.
         vectors: head relevance vectors for the plans' concepts; None takes the published ones of SD 1 and SDXL.
+        reading: how the subjects that a plan asks for are read off the model.
 
     Raises:
         HostError: the pipeline has no such UNet, or the number of plans does not fit a call's prompts.
         VectorsError: there are no vectors for this UNet, they are another's, or do not know a concept.
-        WordError: a boost or concept names a word that its prompt does not hold.
+        WordError: a boost, concept or subject names a word that its prompt does not hold.
+        LevelError: subjects are to be read in layers that the model does not have.
     """
     run = Run()
     plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
@@ -71,6 +76,9 @@ def energy_attention(
     vectors = vectors_for(plans, heads, vectors)
     conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps))
     with ExitStack() as stack:
+        if any(part.active for each in plans for part in each.excite):
+            conductor.exciter = Exciter(pipe, unet, conductor.follow, reading)
+            stack.enter_context(conductor.exciter.installed())
         announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors)
         stack.enter_context(replaced(pipe, "encode_prompt", announce))
         stack.enter_context(announced(pipe.unet, conductor.before))
@@ -103,6 +111,7 @@ class _Conductor:
         recorded: tuple[bool, bool],
     ) -> None:
         self.cascade: Cascade | None = None
+        self.exciter: Exciter | None = None
         self._pipe, self._plans, self._run, self._drift, self._recorded = pipe, plans, run, drift, recorded
         self._layers = len(cross_attention_layers(unet))
         # Where the UNet makes its layers' context of what it is given, that context is not known beforehand.
@@ -116,31 +125,39 @@ class _Conductor:
         """A pipeline call has begun."""
         self._announced, self._pass = announcement, None
 
-    def before(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
-        """The UNet is about to run with these arguments."""
+    def follow(self, cascade: Cascade | None) -> None:
+        """What the UNet's layers are to follow while a gradient is taken."""
+        self.cascade = cascade
+
+    def before(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Arguments | None:
+        """The UNet is about to run with these arguments, or else with those that are returned."""
         sample = args[0] if args else keywords["sample"]
         self.cascade = None
         if self._announced is None:
             self._run.tell("EBCA was not applied: the UNet was called outside a call of the pipeline.")
-            return
+            return None
         rows = _rows(len(self._announced.pictures), self._announced.guided, sample.shape[0])
         if rows is None:
             pictures = len(self._announced.pictures)
             self._run.tell(f"EBCA was not applied: the UNet got {sample.shape[0]} rows for {pictures} pictures.")
-            return
+            return None
         if self._pass is None:
             self._pass = self._start(self._announced, sample)
+        moved = None
+        if self.exciter is not None:
+            moved = args, keywords = self.exciter.moved(self._pass.number + 1, rows, args, keywords)
         size = (sample.shape[-2], sample.shape[-1])
         self.cascade = self._pass
         if self._compiled is None:
             self.cascade.begin(rows, size)
-            return
+            return moved
         given = args[2] if len(args) > 2 else keywords["encoder_hidden_states"]
         self.cascade.begin(rows, size, given=given)
         scale = (keywords.get("cross_attention_kwargs") or {}).get("scale")
         # A layer that cannot be prepared tells of it when it runs.
         with suppress(NotLinearError), lora_scaled((self._compiled,), scale):
             prepare(own_projections(self._compiled), self.cascade, given)
+        return moved
 
     def _start(self, announced: Announcement, sample: Tensor) -> Cascade:
         if any(self._recorded):
@@ -150,6 +167,8 @@ class _Conductor:
         pictures = [replace(each, mask=mask) for each, mask in zip(announced.pictures, masks, strict=True)]
         tables = {plan: Timetable.of(plan, steps) for plan in announced.plans}
         timetables = [tables[plan] for plan in announced.plans]
+        if self.exciter is not None:
+            self.exciter.begin(announced.subjects, steps, masks, self._run, self._recorded[1])
         return Cascade(
             pictures,
             timetables,

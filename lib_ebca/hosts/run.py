@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from lib_ebca.attention.excitation import ExciteRecord
 from lib_ebca.attention.record import AttentionMaps, EnergyRecord, Recorder
 from lib_ebca.language.words import TokenisedPrompt
 
@@ -19,11 +20,13 @@ class Run:
     Attributes:
         comments: sentences for the user: what could not be served, and why.
         tokenised: the prompts of the last call, one for each picture.
+        excited: what was done for the subjects of the last pass, picture by picture and step by step.
         recorder: energies and maps of the last pass, if they were asked for.
     """
 
     comments: list[str] = field(default_factory=list)
     tokenised: tuple[TokenisedPrompt, ...] = ()
+    excited: list[ExciteRecord] = field(default_factory=list)
     recorder: Recorder | None = None
 
     @property

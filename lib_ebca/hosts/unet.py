@@ -18,6 +18,8 @@ from lib_ebca.attention.layer_size import UnknownSizeError
 from lib_ebca.attention.self_following import self_attention
 from lib_ebca.hosts.patch import replaced
 
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""Of a call of the UNet, by position and by name."""
 STOCK = (AttnProcessor2_0, AttnProcessor)
 """Processors whose arithmetic the fused layer repeats; every other one is called as it is."""
 
@@ -84,8 +86,11 @@ def installed(
 
 
 @contextmanager
-def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]], None]) -> Iterator[None]:
-    """Call ``before`` with the arguments of each call of the UNet, outside of its graph if it is compiled."""
+def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]], Arguments | None]) -> Iterator[None]:
+    """Call ``before`` with the arguments of each call of the UNet, outside of its graph if it is compiled.
+
+    What it returns, if anything, are the arguments that the UNet is called with.
+    """
     compiled = vars(unet).get("_compiled_call_impl")
     if compiled is None:
         # What `torch.compile(unet)` returns is a module of its own around the UNet, with hooks of its own.
@@ -98,7 +103,7 @@ def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]
 
     # After `unet.compile()` the UNet's hooks are part of the graph.
     def call(*args: Any, **keywords: Any) -> Any:
-        before(args, keywords)
+        args, keywords = before(args, keywords) or (args, keywords)
         return compiled(*args, **keywords)
 
     with replaced(unet, "_compiled_call_impl", call):
