@@ -18,8 +18,8 @@ PLAIN = "plain"
 class Method:
     """One way to make pictures. `family` groups what is tuned together; equal methods have equal names.
 
-    `boost` is the factor of the prompt's nouns, of every content word where it names none; `excite` is asked for each of
-    these nouns; `rules` take part in the benchmark alone.
+    `boost` is the factor of the prompt's nouns, of every content word where it names none; `excite` is asked for each
+    of these nouns; `rules` take part in the benchmark alone.
     """
 
     name: str

@@ -33,7 +33,10 @@ class Sampling:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Pictures (B, 3, H, W) in [0, 1] on the pipeline's device; the UNet's evaluations and the seconds they took."""
+    """Pictures (B, 3, H, W) in [0, 1] on the pipeline's device; the UNet's evaluations and the seconds they took.
+
+    An evaluation that takes a gradient counts as one, though it is of the conditional rows alone and not whole.
+    """
 
     pictures: Tensor
     evaluations: int
@@ -65,8 +68,9 @@ class Studio:
             )
             stack.enter_context(installed(method.rules))
             active = any(plan.active for plan in plans)
-            run = stack.enter_context(energy_attention(self.pipe, plans) if active else encoded(self.pipe))
+            # Gradients are taken before the UNet's own evaluation: the clock runs before they do.
             stack.enter_context(clock.watching(self.pipe.unet))
+            run = stack.enter_context(energy_attention(self.pipe, plans) if active else encoded(self.pipe))
             result = self.pipe(
                 prompts,
                 num_inference_steps=self.sampling.steps,
@@ -76,7 +80,10 @@ class Studio:
             )
         if run.comments:
             raise RuntimeError(f"method {method.name!r}: {run.comments[0]}")
-        return Drawn(result.images.float(), clock.evaluations, clock.seconds())
+        gradients: dict[int, int] = {}
+        for record in run.excited:
+            gradients[record.step] = max(gradients.get(record.step, 0), record.evaluations)
+        return Drawn(result.images.float(), clock.evaluations + sum(gradients.values()), clock.seconds())
 
     def noise(self, batch: Sequence[Item]) -> Tensor:
         """(B, 4, h, w): made on the CPU, so that every device starts from the same."""

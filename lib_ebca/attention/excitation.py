@@ -71,6 +71,7 @@ class ExciteRecord:
         losses: before each move of the latent, and where it was looked at only.
         updates: how often the latent was moved.
         refinements: how many of the moves were refinement.
+        evaluations: how often the picture was evaluated with a gradient.
         target: the score that the refinement asked for; None where the step has none.
     """
 
@@ -81,6 +82,7 @@ class ExciteRecord:
     losses: tuple[float, ...]
     updates: int
     refinements: int
+    evaluations: int
     target: float | None
     maps: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
@@ -254,6 +256,7 @@ class Excitation:
                 tuple(loss for part in parts for loss in part.updates) or (parts[-1].loss,),
                 sum(len(part.updates) for part in parts),
                 sum(part.refinements for part in parts),
+                len(self._seen[row]),
                 None if asked.ask.target is None else 1.0 - asked.ask.target,
                 self._maps.get(row, {}),
             )

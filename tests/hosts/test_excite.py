@@ -249,6 +249,7 @@ def test_image_to_image_and_inpainting(sd1: Any) -> None:
     picture, mask = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
     mask[..., 8:] = 1
     nine = {**parts, "unet": tiny_pipe.unet(in_channels=9)}
+    asked: dict[str, Any]
     for pipe, steps, asked in (
         (StableDiffusionImg2ImgPipeline(**parts), [0], {"image": picture, "strength": 0.5}),
         (StableDiffusionInpaintPipeline(**parts), [0], {"image": picture, "mask_image": mask, "strength": 0.75}),
@@ -276,8 +277,7 @@ def test_controlnet(sd1: Any) -> None:
 
 def test_a_lora_is_followed() -> None:
     pipe = tiny_pipe.with_lora()
-    asked = {"cross_attention_kwargs": {"scale": 0.7}}
-    _, run = sample(pipe, "<excite:cat>", **asked)
+    _, run = sample(pipe, "<excite:cat>", cross_attention_kwargs={"scale": 0.7})
     assert all(record.after["cat"] > record.scores["cat"] for record in run.excited)
     _, without = sample(pipe, "<excite:cat>", cross_attention_kwargs={"scale": 0.0})
     assert without.excited[0].scores["cat"] != run.excited[0].scores["cat"]
