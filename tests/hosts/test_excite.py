@@ -249,12 +249,12 @@ def test_image_to_image_and_inpainting(sd1: Any) -> None:
     picture, mask = torch.rand(1, 3, 16, 16), torch.zeros(1, 1, 16, 16)
     mask[..., 8:] = 1
     nine = {**parts, "unet": tiny_pipe.unet(in_channels=9)}
-    asked: dict[str, Any]
-    for pipe, steps, asked in (
+    ways: tuple[tuple[Any, list[int], dict[str, Any]], ...] = (
         (StableDiffusionImg2ImgPipeline(**parts), [0], {"image": picture, "strength": 0.5}),
         (StableDiffusionInpaintPipeline(**parts), [0], {"image": picture, "mask_image": mask, "strength": 0.75}),
         (StableDiffusionInpaintPipeline(**nine), [0, 1], {"image": picture, "mask_image": mask, "strength": 1.0}),
-    ):
+    )
+    for pipe, steps, asked in ways:
         tiny_pipe.quiet(pipe)
         moved, run = sample(pipe, "<excite:cat:scale=3000>", **asked)
         still, _ = sample(pipe, "", **asked)
