@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lib_ebca.attention.concepts import concept_factors
 from lib_ebca.attention.picture import Picture
 from lib_ebca.attention.subjects import Subjects, subjects_of
+from lib_ebca.hosts.following import followings
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
 from lib_ebca.hosts.run import HostError, Run
@@ -55,12 +56,15 @@ def announcing(
                 asked.update(_embeddings(pipe, encoder, asked, guided))
             result = original(*bound.args, **bound.kwargs)
             pictures = result[0].shape[0]
-            own = _for_each(plans, pictures, asked["num_images_per_prompt"])
+            copies = asked["num_images_per_prompt"]
+            own = _for_each(plans, pictures, copies)
             run.tokenised = (
                 tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
             )
             contexts = {edit.text: encoder.encode(edit.text).context for each in own for edit in each.edits}
         made = _pictures(own, contexts, run.tokenised, encoder, vectors)
+        follows = followings(own, copies, run.tokenised, result[0].shape[1], encoder.tokenizer)
+        made = tuple(replace(each, following=follow) for each, follow in zip(made, follows, strict=True))
         announce(Announcement(made, own, guided, _subjects(pipe, own, run.tokenised, encoder.tokenizer)))
         return result
 

@@ -12,6 +12,7 @@ from diffusers import UNet2DConditionModel
 from torch import Tensor
 
 from lib_ebca.attention.adjoint import NotLinearError
+from lib_ebca.attention.blending import blended_latents
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.concepts import vectors_for
 from lib_ebca.attention.excitation import USUAL, Reading
@@ -20,6 +21,7 @@ from lib_ebca.attention.picture import Rows, Timetable
 from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts.announcement import Announcement, announcing
 from lib_ebca.hosts.excite import Exciter
+from lib_ebca.hosts.following import blending
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.run import HostError, Run
@@ -60,7 +62,8 @@ def energy_attention(
         reading: how the subjects that a plan asks for are read off the model.
 
     Raises:
-        HostError: the pipeline has no such UNet, or the number of plans does not fit a call's prompts.
+        HostError: the pipeline has no such UNet, the number of plans does not fit a call's prompts, or a plan follows
+            a prompt that it cannot.
         VectorsError: there are no vectors for this UNet, they are another's, or do not know a concept.
         WordError: a boost, concept or subject names a word that its prompt does not hold.
         LevelError: subjects are to be read in layers that the model does not have.
@@ -82,9 +85,13 @@ def energy_attention(
         announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors)
         stack.enter_context(replaced(pipe, "encode_prompt", announce))
         stack.enter_context(announced(pipe.unet, conductor.before))
-        stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell))
-        if recording and is_compiled(pipe.unet):
-            # What is recorded leaves the graph in every layer: compiling the pieces would take longer than they save.
+        following = [each.follow for each in plans if each.follow is not None]
+        stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell, bool(following)))
+        if any(follow.blend for follow in following):
+            stack.enter_context(replaced(pipe.scheduler, "step", blending(pipe.scheduler.step, conductor.blend)))
+        if (recording or following) and is_compiled(pipe.unet):
+            # What leaves the graph in every layer, records and rows' numbers: the pieces would take longer than they
+            # save.
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield run
 
@@ -158,6 +165,14 @@ class _Conductor:
         with suppress(NotLinearError), lora_scaled((self._compiled,), scale):
             prepare(own_projections(self._compiled), self.cascade, given)
         return moved
+
+    def blend(self, latents: Tensor) -> Tensor:
+        """A step's latents, with local blend for the pictures that follow others."""
+        if self.cascade is None or self.cascade.follower is None:
+            return latents
+        if not self.cascade.follower.sums:
+            self._run.tell("Local blend was left out: the UNet has no layer of a quarter of the latent's sides.")
+        return blended_latents(self.cascade.follower, latents, self.cascade.number)
 
     def _start(self, announced: Announcement, sample: Tensor) -> Cascade:
         if any(self._recorded):

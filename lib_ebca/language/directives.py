@@ -50,7 +50,10 @@ def parse(prompt: str) -> Parsed:
 
 
 def write(plan: Plan) -> str:
-    """The directives that `parse` reads back to an equal plan, separated by spaces; "" for an empty plan."""
+    """The directives that `parse` reads back to an equal plan, separated by spaces; "" for an empty plan.
+
+    Following has none: it is between prompts.
+    """
     update = plan.stated_update
     written = [] if update is None else [write_update(update)]
     written += map(write_edit, plan.edits)

@@ -13,6 +13,7 @@ from typing import Any
 from lib_ebca.language.checks import PlanError, parts_of, set_fields, shortened
 from lib_ebca.language.concept import Concept
 from lib_ebca.language.excite import Excite
+from lib_ebca.language.follow import Follow, follow_to_dict
 from lib_ebca.language.part_dicts import known_keys, part_from_dict, part_to_dict, parts_from_dicts
 from lib_ebca.language.parts import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit
 
@@ -26,6 +27,7 @@ __all__ = [
     "ContextUpdate",
     "Edit",
     "Excite",
+    "Follow",
     "Plan",
 ]
 
@@ -48,12 +50,15 @@ class Plan:
     boosts: tuple[Boost, ...] = ()
     concepts: tuple[Concept, ...] = ()
     excite: tuple[Excite, ...] = ()
+    follow: Follow | None = None
     # Merging needs to know whether the update was asked for or came with a boost.
     _update_implied: bool = field(default=False, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.update is not None and not isinstance(self.update, ContextUpdate):
             raise PlanError("update", self.update, "a ContextUpdate or None")
+        if self.follow is not None and not isinstance(self.follow, Follow):
+            raise PlanError("follow", self.follow, "a Follow or None")
         set_fields(self, edits=parts_of("edits", self.edits, Edit), boosts=parts_of("boosts", self.boosts, Boost))
         set_fields(self, concepts=parts_of("concepts", self.concepts, Concept))
         set_fields(self, excite=parts_of("excite", self.excite, Excite))
@@ -68,7 +73,7 @@ class Plan:
         """Whether it changes anything at any moment of a pass."""
         updates = self.update is not None and self.update.active
         parts: tuple[Edit | Concept | Excite, ...] = (*self.edits, *self.concepts, *self.excite)
-        return updates or any(part.active for part in parts)
+        return updates or self.follow is not None or any(part.active for part in parts)
 
     @property
     def stated_update(self) -> ContextUpdate | None:
@@ -76,7 +81,7 @@ class Plan:
         return None if self._update_implied else self.update
 
     def merged(self, other: Plan) -> Plan:
-        """This plan and then `other`: the update that `other` states replaces ours, the rest is appended."""
+        """This plan and then `other`: its update and following, if stated, replace ours, the rest is appended."""
         update = self.stated_update if other.stated_update is None else other.stated_update
         return Plan(
             update,
@@ -84,6 +89,7 @@ class Plan:
             self.boosts + other.boosts,
             self.concepts + other.concepts,
             self.excite + other.excite,
+            self.follow if other.follow is None else other.follow,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,19 +105,22 @@ class Plan:
             data["concepts"] = [part_to_dict(concept) | {"weights": dict(concept.weights)} for concept in self.concepts]
         if self.excite:
             data["excite"] = [part_to_dict(excite) for excite in self.excite]
+        if self.follow is not None:
+            data["follow"] = follow_to_dict(self.follow)
         return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Plan:
         """The plan that `to_dict` wrote. Raises PlanError, also for keys it does not know."""
-        known = known_keys("plan", data, ("update", "edits", "boosts", "concepts", "excite"))
-        update = known.get("update")
+        known = known_keys("plan", data, ("update", "edits", "boosts", "concepts", "excite", "follow"))
+        update, follow = known.get("update"), known.get("follow")
         return cls(
             update=None if update is None else part_from_dict(ContextUpdate, update, "update"),
             edits=parts_from_dicts(Edit, known.get("edits", ()), "edits"),
             boosts=parts_from_dicts(Boost, known.get("boosts", ()), "boosts"),
             concepts=parts_from_dicts(Concept, known.get("concepts", ()), "concepts"),
             excite=parts_from_dicts(Excite, known.get("excite", ()), "excite"),
+            follow=None if follow is None else part_from_dict(Follow, follow, "follow"),
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -168,6 +169,27 @@ def test_outside_its_windows_a_follower_is_stock() -> None:
     stock = torch.zeros(())
     assert attention(layer, cascade, hidden, context, lambda read: stock, own=True) is stock
     assert self_attention(layer, cascade, hidden, lambda: stock, own=True) is stock
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_takes_any_mapper(dtype: torch.dtype) -> None:
+    """The published code multiplies half maps with a float32 mapper, and stops."""
+    alignment = Alignment(torch.rand(TOKENS, TOKENS, dtype=torch.float64), torch.rand(TOKENS, dtype=torch.float64))
+    pictures = [Picture(), Picture(following=Following(0, alignment))]
+    hidden, context = torch.randn(4, PIXELS, WIDTH).double(), torch.randn(4, TOKENS, TEXT).double()
+
+    def output(kind: torch.dtype) -> Tensor:
+        layer = projections()
+        for part in (layer.to_q, layer.to_k, layer.to_v, layer.to_out):
+            assert isinstance(part, nn.Module)
+            part.to(kind)
+        cascade = Cascade(pictures, [STILL] * 2)
+        cascade.begin(Rows.guided(2), SIZE, 0)
+        return attention(layer, cascade, hidden.to(kind), context.to(kind), refused, own=True)
+
+    half, wanted = output(dtype), output(torch.float64)
+    assert half.dtype == dtype
+    assert torch.allclose(half.double(), wanted, atol=0.05)
 
 
 def test_layers_of_others_are_told_of() -> None:
