@@ -75,7 +75,7 @@ def self_window(span: Span, steps: int) -> range:
     return window(span, steps)
 
 
-def equaliser(length: int, words: Mapping[Sequence[int], float]) -> Tensor:
+def equaliser(length: int, words: Mapping[tuple[int, ...], float]) -> Tensor:
     """(T,): 1, and at the given columns their value; a column given twice keeps the last, as published."""
     factors = torch.ones(length, dtype=torch.float64)
     for columns, value in words.items():

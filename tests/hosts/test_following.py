@@ -180,10 +180,10 @@ def test_it_composes_with_the_update_edits_and_concepts(sd1: Any) -> None:
     """The update moves the contexts first, then maps are followed, then edits are averaged in."""
     heads = tuple(layer.heads for _, layer in cross_attention_layers(sd1.unet))
     vectors = HeadVectors(("Color",), torch.rand(1, sum(heads)) * 3, heads, "made up")
-    rest = Plan(ContextUpdate(0.05, 0.1), [Edit("castle", 0.4)], concepts=[Concept("sofa", "Color")])
+    rest = Plan(ContextUpdate(0.05, 0.1), (Edit("castle", 0.4),), concepts=(Concept("sofa", (("Color", 1.0),)),))
     plans = [rest, replace(rest, follow=FOLLOW)]
-    options = {"options": {"vectors": vectors}}
-    found, alone = followed(sd1, plans, **options), followed(sd1, rest, **options)
+    options = {"vectors": vectors}
+    found, alone = followed(sd1, plans, options=options), followed(sd1, rest, options=options)
     assert torch.allclose(found[0], alone[0], atol=1e-5)
     assert (found[1] - alone[1]).abs().max() > 0.05
     plain = followed(sd1, [Plan(), Plan(follow=FOLLOW)])
