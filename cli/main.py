@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from lib_ebca.version import __version__
 
-from . import bench, demo, edit, img2img, info, inpaint, models, presets, tokens, txt2img
+from . import bench, demo, edit, heads, img2img, info, inpaint, models, presets, tokens, txt2img
 from .batch import command, grid_command
 from .errors import INTERRUPTED, sentences
 from .options import PlanCommand
@@ -48,6 +48,7 @@ app.command("demo")(demo.demo)
 app.command("batch")(command.batch)
 app.command("grid")(grid_command.grid)
 app.add_typer(bench.app, name="bench")
+app.add_typer(heads.app, name="heads")
 
 
 def _version(asked: bool) -> None:

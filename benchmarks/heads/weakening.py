@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -145,7 +146,7 @@ class Curves:
     Attributes:
         points: for each order the mean score at each count, with its interval.
         areas: for each order the area under its curve over the share of heads, in [0, 1] if scores are.
-        gaps: the area under "least relevant first" less the others', prompt by prompt: above 0 the order means something.
+        gaps: the area under "least relevant first" less the others', prompt by prompt: above 0 the order has a meaning.
     """
 
     points: Mapping[str, Mapping[int, Estimate]]
@@ -193,7 +194,7 @@ def _areas(by_count: Mapping[int, Sequence[float]], heads: int) -> list[float]:
     return [
         sum(
             (right - left) / heads * (by_count[left][picture] + by_count[right][picture]) / 2
-            for left, right in zip(counts, counts[1:], strict=False)
+            for left, right in pairwise(counts)
         )
         for picture in range(pictures)
     ]

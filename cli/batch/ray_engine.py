@@ -54,14 +54,14 @@ class _Worker:
 
 def ray_engine(url: str, terms: Terms, cluster: Cluster) -> Engine:
     """Workers of a Ray cluster. Raises UserError where Ray is not installed or has no room for them."""
-    ray = _ray()
+    ray = ray_installed()
     if Store(url).of_one_process:
         raise UserError(f"--out {url!r} lives in one process, and Ray's workers are others: give a folder or a bucket")
 
     @contextmanager
     def engine(items: Sequence[Item], hashes: dict[str, str]) -> Iterator[Iterator[Sequence[Outcome]]]:
-        with _joined(ray, cluster):
-            wanted, resources = _room(ray, cluster)
+        with joined(ray, cluster):
+            wanted, resources = room(ray, cluster)
             packs = packed(items, terms.batch_size)
             made = ray.remote(max_restarts=-1, max_task_retries=0, **resources)(_actor_class(ray))
             own = replace(terms, hashes=hashes)
@@ -175,7 +175,7 @@ def _actor_class(ray: Any) -> type:
     return Hands
 
 
-def _ray() -> Any:
+def ray_installed() -> Any:
     try:
         import ray
     except ImportError:
@@ -184,7 +184,7 @@ def _ray() -> Any:
 
 
 @contextmanager
-def _joined(ray: Any, cluster: Cluster) -> Iterator[None]:
+def joined(ray: Any, cluster: Cluster) -> Iterator[None]:
     """Ray at the address, or one that is started here and stopped afterwards. One that is joined already stays."""
     if ray.is_initialized():
         yield
@@ -214,7 +214,7 @@ def _started(ray: Any, cluster: Cluster, options: dict[str, Any]) -> Iterator[No
         ray.shutdown()
 
 
-def _room(ray: Any, cluster: Cluster) -> tuple[int, dict[str, Any]]:
+def room(ray: Any, cluster: Cluster) -> tuple[int, dict[str, Any]]:
     """How many workers, and what each of them takes of the cluster."""
     there = ray.cluster_resources()
     gpus, cpus = int(there.get("GPU", 0)), int(there.get("CPU", 0))
