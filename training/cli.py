@@ -13,7 +13,7 @@ import typer
 from .card import write_card
 from .compvis import export_compvis
 from .loop import Budget
-from .networks import FULL, TINY
+from .networks import BOOK, FULL, TINY, TINY_BOOK
 from .stages import (
     Recipe,
     compare_snapshots,
@@ -39,6 +39,15 @@ class Stage(str, Enum):
 
 
 ORDER = list(Stage)
+
+
+class WorldName(str, Enum):
+    """The worlds there are."""
+
+    shapes = "shapes"
+    book = "book"
+
+
 QUICK_STEPS = 12
 
 
@@ -54,13 +63,14 @@ def _budget(quick: bool, steps: int | None, minutes: float | None, usual_minutes
 @app.command()
 def train(
     out: Annotated[Path, typer.Option(help="Folder for everything; the model goes to OUT/model.")],
+    world: Annotated[WorldName, typer.Option(help="What it is to draw.")] = WorldName.shapes,
     device: Annotated[str, typer.Option(help="cuda or cpu; by default cuda if there is one.")] = "",
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
     minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
-    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; 4000 on the CPU.")] = None,
-    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; 3400 on the CPU.")] = None,
-    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, 16 on the CPU.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 4000, book 5000.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 3400, book 10000.")] = None,
+    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, on the CPU 16, book 4.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
@@ -69,25 +79,32 @@ def train(
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.card,
+    only: Annotated[Stage | None, typer.Option(help="vae or denoiser alone: the two may run side by side.")] = None,
 ) -> None:
     """Make the embedded model. Run the same command again to go on where it stopped."""
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    cuda = chosen.type == "cuda"
+    cuda, book = chosen.type == "cuda", world is WorldName.book
     if cuda and not torch.cuda.is_available():
         typer.echo("--device cuda: there is no CUDA device here; use --device cpu", err=True)
         raise typer.Exit(2)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
+    if only not in (None, Stage.vae, Stage.denoiser):
+        typer.echo(f"--only {only.value}: only vae and denoiser can be made alone", err=True)
+        raise typer.Exit(2)
     try:
         recipe = Recipe(
-            vae=_budget(quick, steps_vae, minutes_vae, 2.0 if cuda else None, 4000),
-            denoiser=_budget(quick, steps_unet, minutes_unet, 7.0 if cuda else None, 3400),
+            vae=_budget(quick, steps_vae, minutes_vae, (8.0 if book else 2.0) if cuda else None, 5000 if book else 4000),
+            denoiser=_budget(
+                quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 10000 if book else 3400
+            ),
+            world=world.value,
             seed=seed,
-            vae_batch=batch_vae or (256 if cuda and not quick else 16),
+            vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 4 if book else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
             vae_rate=rate_vae,
             denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
-            sizes=TINY if quick else FULL,
+            sizes=(TINY_BOOK if book else TINY) if quick else BOOK if book else FULL,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -99,11 +116,14 @@ def train(
     def reached(stage: Stage) -> bool:
         return ORDER.index(until) >= ORDER.index(stage)
 
-    began = time.perf_counter()
     tokenizer = get_tokenizer(shop)
+    if only is Stage.denoiser:
+        get_denoiser(shop, tokenizer)
+        return
+    began = time.perf_counter()
     vae = get_vae(shop)
     note_time(shop, "vae", time.perf_counter() - began)
-    if not reached(Stage.denoiser):
+    if only is Stage.vae or not reached(Stage.denoiser):
         return
     began = time.perf_counter()
     get_denoiser(shop, tokenizer)

@@ -11,15 +11,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from world.shapes.captions import write_captions
-from world.shapes.render import render
-from world.shapes.scenes import sample_scenes
-
-from .grounding import NOBODY, grounding_loss, regions, slot_owners, watch
-from .loop import LoopSettings, fall, run_loop, step_generator
+from .grounding import NOBODY, grounding_loss, watch
+from .loop import LoopSettings, fall, reduced_precision, run_loop, step_generator
 from .networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
 from .tokenizer import CaptionTokens
-from .vae import fit_analytic_latent
+from .vae import fit_latent
+from .worlds import WORLDS, World
 
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
@@ -65,17 +62,18 @@ def train_denoiser(
     tokenizer: CLIPTokenizer,
     sizes: Sizes = FULL,
     compiled: bool = False,
+    world: World = WORLDS["shapes"],
 ) -> Denoiser:
     """Train (or resume) the denoiser on analytic latents, so that it need not wait for the VAE; averaged weights."""
     torch.manual_seed(seed + 1)
     model = make_denoiser(tokenizer, sizes).to(device)
-    latent = fit_analytic_latent(seed, device)
+    latent = fit_latent(world, seed, device)
     cuda = device.type == "cuda"
     if cuda:
         model.unet.to(memory_format=torch.channels_last)
     if compiled:
         model.unet.compile()
-    tokens = CaptionTokens(tokenizer, device)
+    tokens = CaptionTokens(tokenizer, device, world.words)
     kept = make_noise_schedule().alphas_cumprod.to(device)
     weight = loss_weights(kept)
 
@@ -83,17 +81,16 @@ def train_denoiser(
     attention = nullcontext() if cuda else sdpa_kernel(SDPBackend.MATH)
 
     maps = watch(model.unet)
-    owner_of = torch.cat([slot_owners(device), torch.tensor([NOBODY], device=device)])
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 1, step)
-        scenes = sample_scenes(batch, generator, device)
-        captions = write_captions(scenes, generator)
+        sample = world.sample(batch, generator, device, world.double_share(step))
         dropped = torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT
-        dropped = dropped | captions.held_out()
-        ids, owners = tokens(captions.words, dropped), owner_of[tokens.slots(captions.words, dropped)]
-        latents = SCALING_FACTOR * latent(2 * render(scenes) - 1)
-        with torch.autocast(device.type, torch.bfloat16):
+        dropped = dropped | sample.held_out
+        ids, slots = tokens(sample.words, dropped), tokens.slots(sample.words, dropped)
+        owners = torch.where(slots < 0, NOBODY, sample.owners.gather(1, slots.clamp(min=0)))
+        latents = SCALING_FACTOR * latent(2 * sample.pictures - 1)
+        with reduced_precision(device):
             timesteps = torch.randint(len(kept), (batch,), generator=generator, device=device)
             noise = torch.randn(latents.shape, generator=generator, device=device)
             share = kept[timesteps][:, None, None, None]
@@ -101,8 +98,7 @@ def train_denoiser(
             wanted = share.sqrt() * noise - (1 - share).sqrt() * latents
             predicted = model(noisy, timesteps, ids).float()
         drawing = (weight[timesteps] * (predicted - wanted).square().mean((1, 2, 3))).mean()
-        where = regions(scenes)
-        grounding = torch.stack([grounding_loss(m.take().float(), owners, where) for m in maps])
+        grounding = torch.stack([grounding_loss(m.take().float(), owners, sample.regions) for m in maps])
         return drawing + GROUNDING * fall(step, steps) * grounding.mean()
 
     with attention:

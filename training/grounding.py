@@ -16,9 +16,6 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 from torch.nn import functional
 
-from world.shapes.captions import BACKGROUND, FIRST, OBJECT_SLOTS, SECOND, SLOTS
-from world.shapes.scenes import SIZE, SceneBatch
-
 # A word belongs to one of these, or to NOBODY: an opening, an article, what joins two objects.
 OWNERS = FIRST_OBJECT, SECOND_OBJECT, BEHIND = range(3)
 NOBODY = -1
@@ -64,27 +61,6 @@ def watch(unet: UNet2DConditionModel) -> list[PlainAttention]:
     processors = {name: PlainAttention() for name in unet.attn_processors}
     unet.set_attn_processor(dict(processors))
     return [processor for name, processor in processors.items() if "attn2" in name]
-
-
-def slot_owners(device: torch.device | str) -> Tensor:
-    """(SLOTS,) whose word stands in each slot of a caption."""
-    owners = torch.full((SLOTS,), NOBODY)
-    for owner, start in ((FIRST_OBJECT, FIRST), (SECOND_OBJECT, SECOND)):
-        # The first slot of an object is its article.
-        owners[start + 1 : start + OBJECT_SLOTS] = owner
-    # So are "on" and the article of the background.
-    owners[BACKGROUND + 2 :] = BEHIND
-    return owners.to(device)
-
-
-def regions(scenes: SceneBatch) -> Tensor:
-    """(B, 3, 64, 64) ones where an owner is: the discs around the objects, and what is left. An absent one has none."""
-    axis = torch.arange(SIZE, device=scenes.x.device) + 0.5
-    dx = axis[None, None, None, :] - scenes.x[:, :, None, None]
-    dy = axis[None, None, :, None] - scenes.y[:, :, None, None]
-    discs = (dx.square() + dy.square() <= scenes.radius[:, :, None, None].square()).float()
-    discs[:, 1] *= (scenes.count == 2)[:, None, None]
-    return torch.cat([discs, 1 - discs.amax(1, keepdim=True)], 1)
 
 
 def grounding_loss(map: Tensor, owners: Tensor, regions: Tensor) -> Tensor:

@@ -28,10 +28,11 @@ BETAS: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Sizes:
-    """Widths of the networks. UNet and VAE widths are multiples of the first one, as CompVis writes them."""
+    """Widths of the networks. UNet and VAE widths are multiples of the first one, as CompVis writes them; each width of
+    the VAE after the first halves the picture once."""
 
     unet: tuple[int, int, int] = (64, 128, 128)
-    vae: tuple[int, int, int] = (32, 64, 64)
+    vae: tuple[int, ...] = (32, 64, 64)
     context: int = 128
     text_layers: int = 4
     head_width: int = 32
@@ -40,20 +41,24 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(unet=(32, 32, 32), vae=(32, 32, 32), context=32, text_layers=1, head_width=16)
+# Nouns want room where the picture is smallest: there width costs memory and hardly any time.
+BOOK = Sizes(unet=(64, 128, 192), vae=(32, 32, 64, 128))
+TINY_BOOK = Sizes(unet=(32, 32, 32), vae=(32, 32, 32, 32), context=32, text_layers=1, head_width=16)
+LATENT_SIDE = 16
 
 
 def make_vae(sizes: Sizes = FULL) -> AutoencoderKL:
-    """64 x 64 pictures to 16 x 16 x 4 latents and back."""
+    """64 x 64 or 128 x 128 pictures to 16 x 16 x 4 latents and back."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
+        down_block_types=("DownEncoderBlock2D",) * len(sizes.vae),
+        up_block_types=("UpDecoderBlock2D",) * len(sizes.vae),
         block_out_channels=sizes.vae,
         layers_per_block=1,
         latent_channels=LATENT_CHANNELS,
         norm_num_groups=32,
-        sample_size=64,
+        sample_size=LATENT_SIDE * 2 ** (len(sizes.vae) - 1),
         scaling_factor=SCALING_FACTOR,
     )
 
@@ -61,7 +66,7 @@ def make_vae(sizes: Sizes = FULL) -> AutoencoderKL:
 def make_unet(sizes: Sizes = FULL) -> UNet2DConditionModel:
     """Predicts the noise; cross-attention at 16 x 16, 8 x 8 and 4 x 4."""
     return UNet2DConditionModel(
-        sample_size=16,
+        sample_size=LATENT_SIDE,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         block_out_channels=sizes.unet,

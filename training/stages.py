@@ -20,6 +20,7 @@ from .networks import FULL, Sizes, make_vae
 from .pointing import pointing
 from .tokenizer import build_tokenizer, save_tokenizer
 from .vae import train_vae
+from .worlds import WORLDS, World
 
 SNAPSHOTS = (0.7, 0.85, 1.0)
 GUIDANCES = (3.0,)
@@ -33,6 +34,7 @@ class Recipe:
 
     vae: Budget
     denoiser: Budget
+    world: str = "shapes"
     seed: int = 0
     vae_batch: int = 256
     denoiser_batch: int = 512
@@ -64,6 +66,10 @@ class Workshop:
     @property
     def work(self) -> Path:
         return self.out / "work"
+
+    @property
+    def world(self) -> World:
+        return WORLDS[self.recipe.world]
 
     @property
     def model(self) -> Path:
@@ -101,7 +107,7 @@ def get_tokenizer(shop: Workshop) -> CLIPTokenizer:
     """The tokenizer, learnt once."""
     folder = shop.work / "tokenizer"
     if not (folder / "merges.txt").exists():
-        save_tokenizer(build_tokenizer(shop.recipe.seed), folder)
+        save_tokenizer(build_tokenizer(shop.recipe.seed, shop.world), folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 
@@ -110,7 +116,7 @@ def get_vae(shop: Workshop) -> AutoencoderKL:
     path, recipe = shop.work / "vae.pt", shop.recipe
     if not path.exists():
         settings = LoopSettings(recipe.vae, recipe.vae_rate, decay=0.998, checkpoint_seconds=shop.checkpoint_seconds)
-        vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes)
+        vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world)
         save_atomically(vae.state_dict(), path)
         print(f"vae: {(shop.work / 'latents.json').read_text()}", flush=True)
     state = torch.load(path, map_location=shop.device, weights_only=True)
@@ -139,6 +145,7 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
             tokenizer,
             recipe.sizes,
             shop.compiled,
+            shop.world,
         )
     model = make_denoiser(tokenizer, recipe.sizes).to(shop.device)
     state = torch.load(shop.work / f"denoiser-{share:03d}.pt", map_location=shop.device, weights_only=True)

@@ -15,17 +15,15 @@ from torch import Tensor
 from torch.nn import functional
 from transformers import CLIPTokenizer
 
-from world.shapes.captions import NOTHING, WORDS, write_captions
-from world.shapes.scenes import sample_scenes
+from .worlds import NOTHING, WORLDS, World
 
 LENGTH = 77
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 END = "</w>"
 CAPTIONS = 20_000
-MERGES = 146
 
 
-def learn_merges(texts: list[str], count: int = MERGES) -> list[tuple[str, str]]:
+def learn_merges(texts: list[str], count: int) -> list[tuple[str, str]]:
     """The first `count` byte-pair merges of the texts, most frequent first."""
     bpe = Tokenizer(models.BPE(end_of_word_suffix=END))
     bpe.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.ByteLevel(False)])
@@ -39,11 +37,9 @@ def learn_merges(texts: list[str], count: int = MERGES) -> list[tuple[str, str]]
     return [(a, b) for a, b in merges][:count]
 
 
-def build_tokenizer(seed: int = 0) -> CLIPTokenizer:
+def build_tokenizer(seed: int = 0, world: World = WORLDS["shapes"]) -> CLIPTokenizer:
     """A CLIPTokenizer of 256 bytes, 256 word-end bytes, the merges and the two special tokens."""
-    generator = torch.Generator().manual_seed(seed)
-    captions = write_captions(sample_scenes(CAPTIONS, generator), generator)
-    merges = learn_merges([captions.text(row) for row in range(len(captions))])
+    merges = learn_merges(world.texts(CAPTIONS, seed), world.merges)
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokens = [*alphabet, *(a + END for a in alphabet), *(a + b for a, b in merges), BOS, EOS]
     vocabulary = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
@@ -63,11 +59,11 @@ def save_tokenizer(tokenizer: CLIPTokenizer, folder: Path) -> None:
 class CaptionTokens:
     """Token ids of captions given as word numbers, by table look-up on any device: no text is made or parsed."""
 
-    def __init__(self, tokenizer: CLIPTokenizer, device: torch.device | str) -> None:
-        pieces = [tokenizer(word, add_special_tokens=False).input_ids for word in WORDS]
+    def __init__(self, tokenizer: CLIPTokenizer, device: torch.device | str, words: tuple[str, ...]) -> None:
+        pieces = [tokenizer(word, add_special_tokens=False).input_ids for word in words]
         width = max(len(p) for p in pieces)
         # The last row is the word that is not there; NOTHING = -1 finds it.
-        table = torch.full((len(WORDS) + 1, width), -1)
+        table = torch.full((len(words) + 1, width), -1)
         for row, piece in enumerate(pieces):
             table[row, : len(piece)] = torch.tensor(piece)
         assert NOTHING == -1
@@ -75,7 +71,7 @@ class CaptionTokens:
         self.bos, self.eos = int(tokenizer.bos_token_id), int(tokenizer.eos_token_id)
 
     def __call__(self, words: Tensor, dropped: Tensor | None = None) -> Tensor:
-        """(B, SLOTS) word numbers to (B, 77) ids as the tokenizer pads them; `dropped` rows become the empty prompt."""
+        """(B, slots) word numbers to (B, 77) ids as the tokenizer pads them; `dropped` rows become the empty prompt."""
         packed, _ = self._packed(words, dropped)
         packed = torch.where(packed < 0, self.eos, packed)
         bos = packed.new_full((len(packed), 1), self.bos)

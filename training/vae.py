@@ -1,9 +1,9 @@
-"""Training of the VAE: 64 x 64 pictures to 16 x 16 x 4 latents and back.
+"""Training of the VAE: 64 x 64 or 128 x 128 pictures to 16 x 16 x 4 latents and back.
 
 Trained freely, an autoencoder this small loses the colours. So the latent is fixed beforehand by a formula: three
-channels hold the whitened mean colour of each 4 x 4 block, the fourth the detail left over. The encoder learns the
-formula and the decoder to draw the picture from it; and since the formula needs no network, the denoiser can learn at
-the same time.
+channels hold the whitened mean colour of each block, the fourth something of the detail left over. The encoder learns
+the formula and the decoder to draw the picture from it; and since the formula needs no network, the denoiser can learn
+at the same time.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ from diffusers import AutoencoderKL
 from torch import Tensor
 from torch.nn import functional
 
-from world.shapes.render import render
-from world.shapes.scenes import sample_scenes
-
-from .loop import LoopSettings, run_loop, step_generator, write_text_atomically
+from .latent import LinearLatent, fit_linear_latent
+from .loop import LoopSettings, reduced_precision, run_loop, step_generator, write_text_atomically
 from .networks import FULL, Sizes, make_vae
+from .worlds import WORLDS, World
 
 BLOCK = 4
 NOISE = 0.12
 LOG_VARIANCE = -6.0
 SPOT_WEIGHT = 0.3
 STATISTICS_PICTURES = 1024
+DOUBLE_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def _blocks(pictures: Tensor) -> tuple[Tensor, Tensor]:
 def fit_analytic_latent(seed: int, device: torch.device) -> AnalyticLatent:
     """The whitening of a fixed sample of pictures, computed on the CPU so that every device gets the same."""
     generator = torch.Generator().manual_seed(seed)
-    mean, detail = _blocks(2 * render(sample_scenes(STATISTICS_PICTURES, generator)) - 1)
+    mean, detail = _blocks(2 * WORLDS["shapes"].sample(STATISTICS_PICTURES, generator, "cpu").pictures - 1)
     colours = mean.movedim(1, -1).reshape(-1, 3).double()
     values, vectors = torch.linalg.eigh(torch.cov(colours.T))
     # The sign of an eigenvector is arbitrary; its largest entry is made positive.
@@ -67,26 +67,38 @@ def fit_analytic_latent(seed: int, device: torch.device) -> AnalyticLatent:
     )
 
 
+def fit_latent(world: World, seed: int, device: torch.device) -> AnalyticLatent | LinearLatent:
+    """The latent target of a world."""
+    return fit_analytic_latent(seed, device) if world.factor == BLOCK else fit_linear_latent(world, seed, device)
+
+
 def train_vae(
-    folder: Path, settings: LoopSettings, batch: int, device: torch.device, seed: int, sizes: Sizes = FULL
+    folder: Path,
+    settings: LoopSettings,
+    batch: int,
+    device: torch.device,
+    seed: int,
+    sizes: Sizes = FULL,
+    world: World = WORLDS["shapes"],
 ) -> AutoencoderKL:
     """Train (or resume) the VAE; returns it with averaged weights. The latents are white: scaling factor 1."""
     torch.manual_seed(seed)
     vae = make_vae(sizes).to(device)
-    target = fit_analytic_latent(seed, device)
+    target = fit_latent(world, seed, device)
     cuda = device.type == "cuda"
     if cuda:
         vae = vae.to(memory_format=torch.channels_last)
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed, step)
-        pictures = 2 * render(sample_scenes(batch, generator, device, double_share=0.6)) - 1
+        sample = world.sample(batch, generator, device, DOUBLE_SHARE)
+        pictures = 2 * sample.pictures - 1
         wanted = target(pictures)
         noise = torch.randn(wanted.shape, generator=generator, device=device)
         amount = NOISE * torch.rand(batch, 1, 1, 1, generator=generator, device=device)
-        chroma = pictures.amax(1, keepdim=True) - pictures.amin(1, keepdim=True)
-        weight = 1 + 2 * functional.max_pool2d((chroma > 0.3).float(), 5, stride=1, padding=2)
-        with torch.autocast(device.type, torch.bfloat16):
+        things = 1 - sample.regions[:, 2:]
+        weight = 1 + 2 * functional.max_pool2d((things > 0.05).float(), 5, stride=1, padding=2)
+        with reduced_precision(device):
             given = pictures.contiguous(memory_format=torch.channels_last) if cuda else pictures
             posterior = vae.encode(given).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
@@ -101,15 +113,17 @@ def train_vae(
 
     trained = run_loop(vae, loss, settings, folder, "vae", device)
     assert isinstance(trained, AutoencoderKL)
-    statistics = measure_latents(trained, device, seed)
+    statistics = measure_latents(trained, device, seed, world)
     write_text_atomically(json.dumps(statistics, indent=1), folder / "latents.json")
     return trained
 
 
 @torch.no_grad()
-def measure_latents(vae: AutoencoderKL, device: torch.device, seed: int) -> dict[str, float]:
+def measure_latents(
+    vae: AutoencoderKL, device: torch.device, seed: int, world: World = WORLDS["shapes"]
+) -> dict[str, float]:
     """Spread of the latents, the signal-to-noise ratio of a round trip in dB, and channel means."""
-    pictures = 2 * render(sample_scenes(256, step_generator(device, seed, 10**6), device)) - 1
+    pictures = 2 * world.sample(256, step_generator(device, seed, 10**6), device).pictures - 1
     batches = pictures.split(64)
     latents = torch.cat([vae.encode(b).latent_dist.mean for b in batches])
     rebuilt = torch.cat([vae.decode(z).sample for z in latents.split(64)])

@@ -1,0 +1,1 @@
+"""The book world: emoji as things, with the nouns, colours and prompts of the literature."""
