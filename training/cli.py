@@ -94,7 +94,9 @@ def train(
         raise typer.Exit(2)
     try:
         recipe = Recipe(
-            vae=_budget(quick, steps_vae, minutes_vae, (8.0 if book else 2.0) if cuda else None, 5000 if book else 4000),
+            vae=_budget(
+                quick, steps_vae, minutes_vae, (8.0 if book else 2.0) if cuda else None, 5000 if book else 4000
+            ),
             denoiser=_budget(
                 quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 10000 if book else 3400
             ),
@@ -129,6 +131,12 @@ def train(
     get_denoiser(shop, tokenizer)
     note_time(shop, "denoiser", time.perf_counter() - began)
     if not reached(Stage.export):
+        return
+    if book:
+        # Its judge is still to come; until then the last weights are taken and nothing is claimed.
+        export(shop, vae, tokenizer, 100)
+        export_compvis(shop.model, shop.out / "compvis")
+        typer.echo(f"done: {shop.model}, not judged")
         return
     began = time.perf_counter()
     comparison = compare_snapshots(shop, vae, tokenizer, -(-number // 4), batch)

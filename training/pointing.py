@@ -12,13 +12,14 @@ import torch
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
-from world.shapes.captions import FIRST, OBJECT_SLOTS, SECOND, write_captions
+from world.shapes.captions import FIRST, OBJECT_SLOTS, SECOND, WORDS, write_captions
 from world.shapes.render import render
 from world.shapes.scenes import sample_scenes
 
 from .evaluate import Rate, rate
-from .grounding import FIRST_OBJECT, SECOND_OBJECT, regions, watch
+from .grounding import FIRST_OBJECT, SECOND_OBJECT, watch
 from .tokenizer import CaptionTokens
+from .worlds import shapes_regions
 
 TIMESTEP = 500
 # A place counts as on the object where at least this share of it is.
@@ -36,7 +37,7 @@ def pointing(pipeline: StableDiffusionPipeline, pictures: int, seed: int) -> dic
     generator = torch.Generator().manual_seed(seed)
     scenes = sample_scenes(pictures, generator, double_share=1.0)
     captions = write_captions(scenes, generator)
-    tokens = CaptionTokens(pipeline.tokenizer, "cpu")
+    tokens = CaptionTokens(pipeline.tokenizer, "cpu", WORDS)
     device = pipeline.unet.device
     latents = pipeline.vae.encode((2 * render(scenes) - 1).to(device)).latent_dist.mean
     latents = latents * pipeline.vae.config.scaling_factor
@@ -50,7 +51,7 @@ def pointing(pipeline: StableDiffusionPipeline, pictures: int, seed: int) -> dic
     finally:
         pipeline.unet.set_attn_processor(before)
     maps = by_side([layer.take().float().cpu() for layer in watched])
-    slots, where = tokens.slots(captions.words), regions(scenes)
+    slots, where = tokens.slots(captions.words), shapes_regions(scenes)
     counts: dict[str, list[int]] = {}
     areas: list[float] = []
     for owner, start in ((FIRST_OBJECT, FIRST), (SECOND_OBJECT, SECOND)):

@@ -12,12 +12,11 @@ from training.grounding import (
     NOBODY,
     SECOND_OBJECT,
     grounding_loss,
-    regions,
-    slot_owners,
     watch,
 )
 from training.networks import TINY, make_unet
 from training.tokenizer import CaptionTokens, build_tokenizer
+from training.worlds import shapes_owners, shapes_regions
 from world.shapes.captions import WORDS, write_captions
 from world.shapes.scenes import COLOURS, PATTERNS, SHAPES, STYLES, TONES, sample_scenes
 
@@ -29,7 +28,7 @@ def seeded(seed: int = 0) -> torch.Generator:
 def test_each_token_knows_the_slot_of_its_word() -> None:
     tokenizer = build_tokenizer()
     captions = write_captions(sample_scenes(300, seeded()), seeded(1))
-    tokens = CaptionTokens(tokenizer, "cpu")
+    tokens = CaptionTokens(tokenizer, "cpu", WORDS)
     ids, slots = tokens(captions.words), tokens.slots(captions.words)
     assert ids.shape == slots.shape == (300, 77)
     for row in range(300):
@@ -42,7 +41,7 @@ def test_each_token_knows_the_slot_of_its_word() -> None:
 
 def test_words_are_owned_by_what_they_describe() -> None:
     scenes = sample_scenes(2000, seeded(2))
-    words, owners = write_captions(scenes, seeded(3)).words, slot_owners("cpu")
+    words, owners = write_captions(scenes, seeded(3)).words, shapes_owners()
 
     def said(row: int, owner: int) -> set[str]:
         return {WORDS[n] for n in words[row, owners == owner].tolist() if n >= 0}
@@ -59,7 +58,7 @@ def test_words_are_owned_by_what_they_describe() -> None:
 
 def test_regions_are_where_the_objects_are() -> None:
     scenes = sample_scenes(200, seeded(4))
-    found = regions(scenes)
+    found = shapes_regions(scenes)
     assert torch.equal(found.sum(1), torch.ones(200, 64, 64))
     for row in range(200):
         scene = scenes.scene(row)

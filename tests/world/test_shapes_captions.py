@@ -84,7 +84,7 @@ def test_token_ids_by_table_are_what_the_tokenizer_makes(
     captions = written[1]
     texts = [captions.text(row) for row in range(500)]
     wanted = tokenizer(texts, padding="max_length", max_length=LENGTH, truncation=True, return_tensors="pt").input_ids
-    tokens = CaptionTokens(tokenizer, "cpu")
+    tokens = CaptionTokens(tokenizer, "cpu", WORDS)
     assert torch.equal(tokens(captions.words[:500]), wanted)
     empty = tokenizer([""], padding="max_length", max_length=LENGTH, return_tensors="pt").input_ids[0]
     dropped = tokens(captions.words[:2], torch.tensor([True, False]))

@@ -26,8 +26,10 @@ TO_THE_SIDE = {"left of": "to the left of", "right of": "to the right of"}
 WORDS: tuple[str, ...] = tuple(
     dict.fromkeys(
         " ".join(
-            ["a an and with wearing next to on background the", *OPENINGS.values(), *RELATIONS, *PLACES.values()]
-            + ["to the left of", *NOUNS, *COLOURS, *BACKGROUNDS]
+            [
+                *("a an and with wearing next to on background the", *OPENINGS.values(), *RELATIONS),
+                *("to the left of", *PLACES.values(), *NOUNS, *COLOURS, *BACKGROUNDS),
+            ]
         ).split()
     )
 )

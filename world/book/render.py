@@ -17,7 +17,7 @@ from .vocabulary import NOUNS, STYLES
 
 @dataclass(frozen=True)
 class Drawn:
-    """`pictures` (B, 3, SIZE, SIZE) in [0, 1]; `cover` (B, 2, SIZE, SIZE), the share of each pixel that shows a thing."""
+    """`pictures` (B, 3, SIZE, SIZE) in [0, 1], and `cover` (B, 2, SIZE, SIZE), how much of a pixel shows each thing."""
 
     pictures: Tensor
     cover: Tensor

@@ -218,4 +218,3 @@ def _framed(random: random.Random, things: tuple[Thing, ...], style: str, worn: 
     ]
     background = random.choices(BACKGROUNDS, shares if any(shares) else BACKGROUND_SHARES)[0]
     return Scene(things, style, background, worn, random.randrange(2**31))
-

@@ -38,7 +38,7 @@ def read_sheets() -> Array:
         sheet = np.asarray(Image.open(SHEETS / f"{style.replace(' ', '-')}.webp").convert("RGBA"))
         tiles = sheet.reshape(-1, SPRITE, COLUMNS, SPRITE, 4).swapaxes(1, 2).reshape(-1, SPRITE, SPRITE, 4)
         sprites.append(tiles[: len(NOUNS)])
-    return np.stack(sprites).astype(np.float32) / 255
+    return np.asarray(np.stack(sprites) / 255, np.float32)
 
 
 def recolour(sprites: Array, colour: str, ink: bool = False) -> Array:
@@ -62,8 +62,8 @@ def recolour(sprites: Array, colour: str, ink: bool = False) -> Array:
 def with_border(sprites: Array) -> Array:
     """Sprites (n, s, s, 4) cut out of white paper."""
     alpha = torch.from_numpy(sprites[..., 3])
-    paper = functional.max_pool2d(alpha[:, None], 2 * BORDER + 1, stride=1, padding=BORDER)
-    paper = functional.avg_pool2d(paper, 3, stride=1, padding=1)[:, 0].numpy()
+    cut = functional.max_pool2d(alpha[:, None], 2 * BORDER + 1, stride=1, padding=BORDER)
+    paper = functional.avg_pool2d(cut, 3, stride=1, padding=1)[:, 0].numpy()
     over = sprites[..., 3:]
     outer = np.maximum(paper, sprites[..., 3])[..., None]
     mixed = (sprites[..., :3] * over + (outer - over)) / np.maximum(outer, 1e-6)

@@ -1,0 +1,98 @@
+"""The trainings on the book world, at tiny size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from training.grounding import BEHIND, FIRST_OBJECT, NOBODY, SECOND_OBJECT
+from training.latent import fit_linear_latent
+from training.loop import Budget, reduced_precision
+from training.networks import BOOK, TINY_BOOK, make_text_encoder, make_unet, make_vae
+from training.stages import Recipe, export, get_denoiser, get_tokenizer, get_vae, load_model, open_workshop
+from training.tokenizer import CaptionTokens, build_tokenizer
+from training.worlds import NOTHING, WORLDS
+from world.book import captions
+
+CPU = torch.device("cpu")
+BOOK_WORLD = WORLDS["book"]
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("name", sorted(WORLDS))
+def test_a_sample_is_of_one_piece_and_of_its_seed(name: str) -> None:
+    world = WORLDS[name]
+    sample, again = (world.sample(6, seeded(1), CPU) for _ in range(2))
+    assert sample.pictures.shape == (6, 3, world.size, world.size)
+    assert sample.regions.shape == (6, 3, world.size, world.size)
+    assert sample.words.shape == sample.owners.shape and sample.held_out.shape == (6,)
+    assert sample.words.max() < len(world.words)
+    assert torch.equal(sample.pictures, again.pictures) and torch.equal(sample.words, again.words)
+    assert not torch.equal(sample.pictures, world.sample(6, seeded(2), CPU).pictures)
+    assert set(sample.owners.unique().tolist()) <= {FIRST_OBJECT, SECOND_OBJECT, BEHIND, NOBODY}
+
+
+def test_owners_mean_the_same_in_the_world_and_in_the_training() -> None:
+    world = (captions.FIRST, captions.SECOND, captions.BEHIND, captions.NOBODY)
+    assert world == (FIRST_OBJECT, SECOND_OBJECT, BEHIND, NOBODY)
+
+
+def test_two_things_come_later() -> None:
+    shares = [BOOK_WORLD.double_share(step) for step in (0, 3000, 6000, 100_000)]
+    assert shares == sorted(shares) and shares[0] < 0.25 and shares[2] == shares[3] == 0.5
+
+
+def test_each_word_of_the_captions_is_one_token() -> None:
+    tokenizer = build_tokenizer(0, BOOK_WORLD)
+    tokens = CaptionTokens(tokenizer, CPU, BOOK_WORLD.words)
+    sample = BOOK_WORLD.sample(20, seeded(3), CPU)
+    ids = tokens(sample.words)
+    for row in range(20):
+        text = " ".join(BOOK_WORLD.words[n] for n in sample.words[row].tolist() if n != NOTHING)
+        padded = tokenizer(text, padding="max_length", max_length=77).input_ids
+        assert ids[row].tolist() == padded
+    assert all(len(tokenizer(word, add_special_tokens=False).input_ids) == 1 for word in BOOK_WORLD.words)
+
+
+def test_linear_latents_are_white_and_the_stroke_says_what_the_means_do_not() -> None:
+    latent = fit_linear_latent(BOOK_WORLD, 0, CPU)
+    pictures = 2 * BOOK_WORLD.sample(64, seeded(4), CPU).pictures - 1
+    values = latent(pictures).movedim(1, -1).reshape(-1, 4)
+    assert values.mean(0).abs().max() < 0.2
+    assert torch.allclose(torch.cov(values.T), torch.eye(4), atol=0.3)
+    assert latent.stroke.norm() == pytest.approx(1.0, abs=1e-4)
+    flat = torch.full((1, 3, 16, 16), 0.4)
+    assert latent(flat)[:, 3].abs().max() < 1e-4
+    edge = torch.where(torch.arange(8)[:, None] + torch.arange(8) < 8, -1.0, 1.0).expand(1, 3, 8, 8)
+    assert latent(edge)[0, 3].abs().item() > 2
+
+
+def test_everything_from_nothing_to_a_pipeline_that_draws_128(tmp_path: Path) -> None:
+    recipe = Recipe(Budget(steps=2), Budget(steps=2), world="book", vae_batch=2, denoiser_batch=2, sizes=TINY_BOOK)
+    shop = open_workshop(tmp_path, CPU, recipe)
+    assert Recipe.from_dict(recipe.as_dict()) == recipe
+    tokenizer, vae = get_tokenizer(shop), get_vae(shop)
+    get_denoiser(shop, tokenizer)
+    export(shop, vae, tokenizer, 100)
+    pipeline = load_model(shop.model, CPU)
+    assert pipeline.vae_scale_factor == 8
+    image = pipeline("a cat and a dog", num_inference_steps=2, output_type="pt").images
+    assert image.shape == (1, 3, 128, 128)
+
+
+def test_the_book_model_fits() -> None:
+    text = make_text_encoder(build_tokenizer(0, BOOK_WORLD), BOOK)
+    parts = (make_unet(BOOK), make_vae(BOOK), text)
+    assert sum(p.numel() for part in parts for p in part.parameters()) * 2 < 40e6
+
+
+def test_reduced_precision_follows_the_processor() -> None:
+    with reduced_precision(CPU):
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    able = torch.backends.cpu.get_cpu_capability() == "AVX512"
+    assert product.dtype == (torch.bfloat16 if able else torch.float32)
