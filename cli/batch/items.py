@@ -12,13 +12,14 @@ from typing import Any
 
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.locate import embedded, locate
+from lib_ebca.studio.locate import embedded, locate, path_of, refuse_pickle
 from lib_ebca.studio.recipe import Lora, Settings
 from lib_ebca.studio.request import Wanted
 
 from .. import photo_options
 from . import matrix, schema
-from .matrix import MOST, Cell, RawJob
+from .limits import MOST
+from .matrix import Cell, RawJob
 from .schema import AnyJob, EditPhoto
 from .source import JobsError, Place
 
@@ -215,12 +216,13 @@ class _Files:
     """Files that jobs name, relative to the file of jobs; each is looked at once."""
 
     def __init__(self, allow_pickle: bool) -> None:
+        self._allow_pickle = allow_pickle
         self._hash = lru_cache(maxsize=None)(_hash)
         self._locate = lru_cache(maxsize=None)(lambda given: locate(given, allow_pickle))
 
     def model(self, given: str, place: Place) -> str:
         """Where the model lies, if it is not known by its name alone."""
-        beside = place.file.parent / Path(given).expanduser()
+        beside = _beside(place, given)
         where = str(beside.absolute()) if given not in embedded() and beside.exists() else given
         self._locate(where)
         return where
@@ -228,13 +230,18 @@ class _Files:
     def lora(self, given: str, place: Place) -> tuple[Lora, str]:
         """The LoRA with its whole path, and the hash of its file."""
         lora = Lora.parse(given)
-        path = (place.file.parent / Path(lora.path).expanduser()).absolute()
+        path = _beside(place, lora.path).absolute()
+        refuse_pickle(path, self._allow_pickle)
         return Lora(str(path), lora.weight), self._hash(path)
 
     def file(self, given: str, place: Place) -> tuple[Path, str]:
         """A file's whole path, and the hash of its file."""
-        path = (place.file.parent / Path(given).expanduser()).absolute()
+        path = _beside(place, given).absolute()
         return path, self._hash(path)
+
+
+def _beside(place: Place, given: str) -> Path:
+    return path_of(str(place.file.parent / path_of(given)))
 
 
 def _hash(path: Path) -> str:

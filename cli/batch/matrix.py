@@ -5,22 +5,25 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.locate import path_of
 
+from .limits import MOST, Taken, axes_fit
 from .schema import FIELDS, TASKS, unknown
 from .source import Document, JobsError, Place, Sourced, read, text_of
+from .yaml12 import Spelt
 
-MOST = 10**6  # pictures of one run
 _KEYS = frozenset({"include", "defaults", "jobs"})
 _JOB_KEYS = FIELDS | {"matrix"}
 _NO_AXES = frozenset({"name", "task", "matrix"})
 _RANGE = frozenset({"start", "count", "step"})
+_LARGEST = 10**18
 _AXIS_NAME = re.compile(r"[A-Za-z_]\w*")
 _VARIABLE = re.compile(r"\{\{\s*([A-Za-z_]\w*)\s*\}\}")
 
@@ -31,7 +34,7 @@ class RawJob:
 
     place: Place
     fields: Mapping[str, Sourced]
-    axes: Mapping[str, tuple[Sourced, ...]]
+    axes: Mapping[str, Sequence[Sourced]]
 
     def __len__(self) -> int:
         return math.prod(map(len, self.axes.values()))
@@ -51,7 +54,21 @@ def jobs_in(file: Path) -> tuple[RawJob, ...]:
 
     Raises UserError.
     """
-    return _file(file, ())[1]
+    return _file(file, (), Taken())[1]
+
+
+def _pictures(job: RawJob) -> int:
+    """How many pictures a job asks for; what is no number of them is told where the job is checked."""
+    given = job.fields.get("count")
+    variable = _VARIABLE.fullmatch(given.value.strip()) if given and isinstance(given.value, str) else None
+    axis = "count" if "count" in job.axes else variable.group(1) if variable else ""
+    if axis in job.axes:
+        return len(job) // len(job.axes[axis]) * sum(_counted(value.value) for value in job.axes[axis])
+    return len(job) * (_counted(given.value) if given else 1)
+
+
+def _counted(value: Any) -> int:
+    return int(value) if isinstance(value, int) and value > 0 else 1
 
 
 def cells(job: RawJob) -> Iterator[Cell]:
@@ -60,8 +77,9 @@ def cells(job: RawJob) -> Iterator[Cell]:
         yield _cell(job, dict(zip(job.axes, combination, strict=True)))
 
 
-def _file(file: Path, around: tuple[Path, ...]) -> tuple[dict[str, Sourced], tuple[RawJob, ...]]:
+def _file(file: Path, around: tuple[Path, ...], taken: Taken) -> tuple[dict[str, Sourced], tuple[RawJob, ...]]:
     document = read(file)
+    taken.file(document.place(()))
     for key in document.value:
         if key not in _KEYS:
             raise JobsError(document.place((key,)), unknown(key, _KEYS, "a file of jobs"))
@@ -70,17 +88,23 @@ def _file(file: Path, around: tuple[Path, ...]) -> tuple[dict[str, Sourced], tup
     jobs: list[RawJob] = []
     for number, name in enumerate(_included(document)):
         other = file.parent / name
-        if other.resolve() in around:
-            raise JobsError(document.place(("include", number)), f"{name} includes itself")
         with _headed(document.place(("include", number))):
-            theirs, included = _file(other, around)
+            if path_of(str(other)).resolve() in around:
+                raise JobsError(document.place(("include", number)), f"{name} includes itself")
+            theirs, included = _file(other, around, taken)
         defaults |= theirs
         jobs += included
     defaults = _over(defaults, _fields(document, ("defaults",)))
     listed = document.value.get("jobs") or []
     if not isinstance(listed, list):
         raise JobsError(document.place(("jobs",)), "jobs should be a list")
-    jobs += [_raw(document, number, defaults) for number in range(len(listed))]
+    for number in range(len(listed)):
+        job = _raw(document, number, defaults)
+        # Counted before anything is multiplied out, or looked at one by one.
+        axes_fit(job.place, map(len, job.axes.values()))
+        taken.job(job.place, len(job), _pictures(job), (field.value for field in job.fields.values()))
+        _check_variables(job)
+        jobs.append(job)
     return defaults, tuple(jobs)
 
 
@@ -142,21 +166,18 @@ def _raw(document: Document, number: int, defaults: Mapping[str, Sourced]) -> Ra
     fields = _over(_fitting(defaults, own), own)
     place = document.place(where)
     matrix = fields.pop("matrix", None)
-    axes: dict[str, tuple[Sourced, ...]] = {} if matrix is None else matrix.value
+    axes: dict[str, Sequence[Sourced]] = {} if matrix is None else matrix.value
     for axis in axes:
         if axis in own:
             raise JobsError(own[axis].place, f"{axis} is an axis of the matrix too: give it in one of the two")
     job = RawJob(place, fields, axes)
-    if len(job) > MOST:
-        raise JobsError(place, f"the matrix has {len(job)} cells: a run has at most {MOST}")
-    _check_variables(job)
     return job
 
 
-def _axes(document: Document, where: tuple[str | int, ...], value: Any) -> dict[str, tuple[Sourced, ...]]:
+def _axes(document: Document, where: tuple[str | int, ...], value: Any) -> dict[str, Sequence[Sourced]]:
     if not isinstance(value, dict) or not value:
         raise JobsError(document.place(where), "matrix should be a mapping from axes to their values")
-    axes = {}
+    axes: dict[str, Sequence[Sourced]] = {}
     for axis, values in value.items():
         place = document.place((*where, axis))
         if axis in _NO_AXES or not _AXIS_NAME.fullmatch(axis):
@@ -167,7 +188,7 @@ def _axes(document: Document, where: tuple[str | int, ...], value: Any) -> dict[
     return axes
 
 
-def _values(document: Document, where: tuple[str | int, ...], values: Any) -> tuple[Sourced, ...]:
+def _values(document: Document, where: tuple[str | int, ...], values: Any) -> Sequence[Sourced]:
     place = document.place(where)
     if isinstance(values, list):
         return tuple(Sourced(value, document.place((*where, i))) for i, value in enumerate(values))
@@ -182,22 +203,48 @@ def _values(document: Document, where: tuple[str | int, ...], values: Any) -> tu
     raise JobsError(place, f"the axis {where[-1]} should be {ways}")
 
 
-def _range(place: Place, values: Mapping[str, Any]) -> tuple[Sourced, ...]:
+def _range(place: Place, values: Mapping[str, Any]) -> Sequence[Sourced]:
     start, count, step = values.get("start", 0), values["count"], values.get("step", 1)
     numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (start, step))
-    if not numbers or not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
+    sane = numbers and abs(start) <= _LARGEST and abs(step) <= _LARGEST
+    if not sane or not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MOST:
         raise JobsError(place, f"a range has a start, a whole count from 1 to {MOST} and a step, all numbers")
-    # Multiplied rather than added up, and rounded: 0.1 * 3 is meant as 0.3, in names and labels too.
-    return tuple(Sourced(_tidy(start + i * step), place) for i in range(count))
+    return _Range(start, step, count, place)
+
+
+@dataclass(frozen=True)
+class _Range(Sequence[Sourced]):
+    """The values of a range, each made when it is asked for: how many they are is known before any is there."""
+
+    start: float
+    step: float
+    length: int
+    place: Place
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, i: int) -> Sourced: ...
+    @overload
+    def __getitem__(self, i: slice) -> Sequence[Sourced]: ...
+    def __getitem__(self, i: int | slice) -> Sourced | Sequence[Sourced]:
+        if isinstance(i, slice):
+            return [self[each] for each in range(*i.indices(self.length))]
+        if not 0 <= i < self.length:
+            raise IndexError(i)
+        # Multiplied rather than added up, and rounded: 0.1 * 3 is meant as 0.3, in names and labels too.
+        return Sourced(_tidy(self.start + i * self.step), self.place)
 
 
 def _tidy(value: float) -> float:
-    return value if isinstance(value, int) else round(value, 12)
+    return value if isinstance(value, int) else round(float(value), 12)
 
 
 def _check_variables(job: RawJob) -> None:
     used: set[str] = set()
-    on_axes = [value for axis, values in job.axes.items() if axis in FIELDS for value in values]
+    texts = ((axis, values) for axis, values in job.axes.items() if not isinstance(values, _Range))
+    on_axes = [value for axis, values in texts if axis in FIELDS for value in values]
     for field in (*job.fields.values(), *on_axes):
         for name in _names_in(field.value):
             if name not in job.axes:
@@ -229,6 +276,8 @@ def shown(value: Any) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Spelt):
+        return value.text
     return repr(value) if isinstance(value, int | float) else str(value)
 
 

@@ -17,6 +17,7 @@ PATTERN = "{prompt}-{seed}"
 FIELDS = ("number", "job", "task", "prompt", "seed", "model", "steps", "cfg", "sampler", "key")
 _LONGEST_FIELD, _LONGEST = 60, 180  # bytes in UTF-8: file systems end at 255 for a name
 _UNSAFE = re.compile(r"[^\w.+-]+")
+_WIDE = re.compile(r"\d{4}")  # digits of a width
 _WINDOWS = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³])(?:\..*)?", re.IGNORECASE | re.DOTALL)
 
 
@@ -57,6 +58,8 @@ def _parsed(pattern: str) -> list[tuple[str, str | None, str]]:
     except ValueError as error:
         raise UserError(f"--name {pattern!r} cannot be read: {error}") from None
     for _, name, spec in parts:
+        if _WIDE.search(spec):
+            raise UserError(f"--name {pattern!r}: {spec!r} is wider than a name can be")
         if name is not None and (not name.isidentifier() or "{" in spec):
             raise UserError(f"--name {pattern!r}: {{{name}}} should be one of {', '.join(FIELDS)}, or an axis")
     if pattern.startswith("/") or pattern.endswith("/") or "//" in pattern:
@@ -91,5 +94,5 @@ def _field(values: dict[str, str | int | float], name: str | None, spec: str) ->
     value = values[name]
     try:
         return safe(format(value, spec))
-    except ValueError:
+    except (ValueError, OverflowError, MemoryError):
         raise UserError(f"--name has {{{name}:{spec}}}, which does not fit the value {value!r}") from None

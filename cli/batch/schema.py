@@ -9,8 +9,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
+from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_SIDE, MOST_STEPS
 
+from .limits import MOST
 from .source import JobsError, Place
 
 _LAST_SEED = 2**63 - 1
@@ -30,7 +33,7 @@ def _bare(value: Any) -> Any:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
-Side = Annotated[int | None, Field(ge=8, multiple_of=8)]
+Side = Annotated[int | None, Field(ge=8, le=LONGEST_SIDE, multiple_of=8)]
 
 
 class Job(BaseModel):
@@ -47,12 +50,12 @@ class Job(BaseModel):
     preset: str | None = None
     model: str = EMBEDDED_DEFAULT
     lora: Texts = ()
-    steps: int = Field(default=50, ge=1, le=1000)
-    cfg: float = Field(default=7.5, ge=1)
+    steps: int = Field(default=50, ge=1, le=MOST_STEPS)
+    cfg: float = Field(default=7.5, ge=1, le=LARGEST_GUIDANCE)
     width: Side = None
     height: Side = None
     seed: int = Field(default=0, ge=0, le=_LAST_SEED)
-    count: int = Field(default=1, ge=1)
+    count: int = Field(default=1, ge=1, le=MOST)
     clip_skip: int = Field(default=1, ge=1)
     drift: bool | None = None
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
@@ -181,4 +184,4 @@ def _sentence(error: Any, field: str | None, task: str, kind: type[BaseModel]) -
         return f"{field} is missing: {task} needs it"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return message if field is None else f"{field} is {error['input']!r}: {message}"
+    return message if field is None else f"{field} is {shortened(repr(error['input']))}: {message}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -12,12 +11,17 @@ from typing import Any
 
 import yaml
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import UserError
 
+from .yaml12 import MERGE, TEXT, Loader, Spelt
+
 Where = tuple[str | int, ...]
-_TEXT, _MERGE = "tag:yaml.org,2002:str", "tag:yaml.org,2002:merge"
 _LINES, _DOCUMENTS = (".jsonl", ".ndjson"), (".yaml", ".yml", ".json")
 _OPTIONS_OF_A_FILE = ("include", "defaults")
+_LARGEST, _LARGEST_YAML = 200_000_000, 4_000_000  # bytes
+_MOST_VALUES = 300_000  # of a YAML file, each time an anchor is used
+_DEEPEST = 20  # a value in a list in an axis in a matrix in a job in the list of jobs is at 6
 
 
 @dataclass(frozen=True)
@@ -65,77 +69,91 @@ def read(file: Path) -> Document:
     """The file's mapping with the keys include, defaults and jobs. Raises UserError."""
     if file.suffix not in (*_LINES, *_DOCUMENTS):
         raise UserError(f"the file of jobs {file} should end in {', '.join((*_DOCUMENTS, *_LINES))}")
-    text = text_of(file)
-    return _json_lines(file, text) if file.suffix in _LINES else _document(file, text)
+    if file.suffix in _LINES:
+        return _json_lines(file, text_of(file))
+    return _document(file, text_of(file, _LARGEST_YAML))
 
 
-def text_of(file: Path) -> str:
-    """The file's text. Raises UserError where there is none, or none in UTF-8."""
+def text_of(file: Path, largest: int = _LARGEST) -> str:
+    """The file's text. Raises UserError where there is none, none in UTF-8, or too much."""
     try:
+        if file.stat().st_size > largest:
+            other = "" if largest == _LARGEST else ": write a job a line into a .jsonl file, which is read faster"
+            raise UserError(f"{file} is larger than {largest // 1_000_000} MB{other}")
         return file.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{file} is not UTF-8 text") from None
-    except OSError as error:
-        raise UserError(f"cannot read {file}: {error.strerror}") from None
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML 1.1, in which 1e-4 is a number as it is everywhere else."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    # PyYAML's own pattern wants a point in the digits and a sign in the exponent.
-    re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)[eE][-+]?\d+"),
-    list("-+0123456789."),
-)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _document(file: Path, text: str) -> Document:
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = Loader(text)
         node = loader.get_single_node()
         lines: dict[Where, int] = {}
         if node is not None:
-            _walk(file, node, (), lines, ())
+            _Walk(file, lines).over(node, (), ())
         value = {} if node is None else loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = 1 if mark is None else mark.line + 1
         raise JobsError(Place(file, line), f"this is not YAML: {error.problem or error.context}") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
+    except RecursionError:
+        raise UserError(f"{file} is nested too deep to be a file of jobs") from None
+    except yaml.YAMLError as error:
         raise UserError(f"{file} is not YAML: {str(error).splitlines()[0]}") from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
     if not isinstance(value, dict):
         raise JobsError(Place(file, 1), "a file of jobs is a mapping with the keys include, defaults and jobs")
     return Document(file, value, lines)
 
 
-def _walk(file: Path, node: yaml.Node, where: Where, lines: dict[Where, int], around: tuple[yaml.Node, ...]) -> None:
+@dataclass
+class _Walk:
     """Notes the line of every part, and refuses what YAML lets pass though nobody means it."""
-    line = node.start_mark.line + 1
-    lines.setdefault(where, line)
-    if any(node is each for each in around):
-        raise JobsError(Place(file, line), "an anchor holds itself")
-    around = (*around, node)
-    if isinstance(node, yaml.SequenceNode):
-        for number, child in enumerate(node.value):
-            _walk(file, child, (*where, number), lines, around)
-    elif isinstance(node, yaml.MappingNode):
+
+    file: Path
+    lines: dict[Where, int]
+    values: int = 0
+
+    def over(self, node: yaml.Node, where: Where, around: tuple[yaml.Node, ...]) -> None:
+        """A part and all that is in it. Anchors count each time they are used. Raises JobsError."""
+        place = Place(self.file, node.start_mark.line + 1)
+        self.lines.setdefault(where, place.line)
+        self.values += 1
+        if self.values > _MOST_VALUES:
+            raise JobsError(place, f"with its anchors the file comes to more than {_MOST_VALUES} values")
+        if any(node is each for each in around):
+            raise JobsError(place, "an anchor holds itself")
+        if len(around) > _DEEPEST:
+            raise JobsError(place, "this is nested too deep for a file of jobs")
+        around = (*around, node)
+        if isinstance(node, yaml.SequenceNode):
+            for number, child in enumerate(node.value):
+                self.over(child, (*where, number), around)
+        elif isinstance(node, yaml.MappingNode):
+            self._pairs(node, where, around)
+
+    def _pairs(self, node: yaml.MappingNode, where: Where, around: tuple[yaml.Node, ...]) -> None:
         seen: set[str] = set()
         for key, child in node.value:
-            place = Place(file, key.start_mark.line + 1)
-            if key.tag == _MERGE:
+            place = Place(self.file, key.start_mark.line + 1)
+            if key.tag == MERGE:
+                self.over(child, (*where, "<<"), around)
                 continue
-            if key.tag != _TEXT:
-                raise JobsError(place, f"the key {key.value!r} should be text: put it in quotes")
+            if key.tag != TEXT or not isinstance(key, yaml.ScalarNode):
+                written = repr(key.value) if isinstance(key, yaml.ScalarNode) else "in brackets"
+                raise JobsError(place, f"the key {shortened(written)} should be text: put it in quotes")
             below = (*where, key.value)
             if key.value in seen:
-                raise JobsError(place, f"{key.value!r} is given twice")
+                raise JobsError(place, f"{shortened(key.value)!r} is given twice")
             seen.add(key.value)
-            lines[below] = place.line
-            _walk(file, child, below, lines, around)
+            self.lines[below] = place.line
+            self.over(child, below, around)
 
 
 def _json_lines(file: Path, text: str) -> Document:
@@ -147,9 +165,13 @@ def _json_lines(file: Path, text: str) -> Document:
             continue
         place = Place(file, number)
         try:
-            read = json.loads(line, object_pairs_hook=partial(_once, place))
+            read = json.loads(line, object_pairs_hook=partial(_once, place), parse_float=Spelt)
         except json.JSONDecodeError as error:
             raise JobsError(place, f"this is not JSON: {error.msg} at character {error.colno}") from None
+        except RecursionError:
+            raise JobsError(place, "this is nested too deep for a job") from None
+        except ValueError:
+            raise JobsError(place, "this holds a number of too many digits") from None
         if not isinstance(read, dict):
             raise JobsError(place, 'each line should be a job in braces, such as {"prompt": "a cat"}')
         option = next((name for name in _OPTIONS_OF_A_FILE if name in read), None)

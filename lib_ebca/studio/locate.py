@@ -82,7 +82,10 @@ def path_of(given: str) -> Path:
     """The path that `given` spells, whether something is there or not. Raises UserError where it can be none."""
     try:
         path = Path(given).expanduser()
-        path.exists()
+        # Not exists(), which takes a path with a NUL for one that is not there.
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{shortened(given)!r} can be no path: {str(reason).lower()}") from None

@@ -56,7 +56,7 @@ def yaml_error(tmp_path: Path, job: str, defaults: str = "") -> str:
         ("seed: 1", "jobs.yaml:3: prompt is missing: txt2img needs it"),
         ("prompt: a cat <edit:dog>", 'jobs.yaml:3: prompt: "<edit:dog>" (characters'),
         ("prompt: a cat\nedit: dog", "jobs.yaml:4: edit: --edit 'dog'"),
-        ("prompt: a cat\npreset: no", "jobs.yaml:4: preset is False: input should be a valid string"),
+        ("prompt: a cat\npreset: false", "jobs.yaml:4: preset is False: input should be a valid string"),
         ("prompt: a cat\nedit: dog:0.5\nbcu: 1:x", "jobs.yaml:5: bcu: --bcu '1:x'"),
         ("prompt: a cat\npreset: none", "jobs.yaml:4: preset: preset is 'none'"),
         ("prompt: a cat\npreset: faces", "jobs.yaml:4: preset: preset is 'faces', which is for `ebca edit`"),
