@@ -218,30 +218,33 @@ class _Files:
     def __init__(self, allow_pickle: bool) -> None:
         self._allow_pickle = allow_pickle
         self._hash = lru_cache(maxsize=None)(_hash)
-        self._locate = lru_cache(maxsize=None)(lambda given: locate(given, allow_pickle))
+        self._found = lru_cache(maxsize=None)(self._located)
 
     def model(self, given: str, place: Place) -> str:
         """Where the model lies, if it is not known by its name alone."""
-        beside = _beside(place, given)
+        return self._found(given, place.file)
+
+    def _located(self, given: str, file: Path) -> str:
+        beside = _beside(file, given)
         where = str(beside.absolute()) if given not in embedded() and beside.exists() else given
-        self._locate(where)
+        locate(where, self._allow_pickle)
         return where
 
     def lora(self, given: str, place: Place) -> tuple[Lora, str]:
         """The LoRA with its whole path, and the hash of its file."""
         lora = Lora.parse(given)
-        path = _beside(place, lora.path).absolute()
+        path = _beside(place.file, lora.path).absolute()
         refuse_pickle(path, self._allow_pickle)
         return Lora(str(path), lora.weight), self._hash(path)
 
     def file(self, given: str, place: Place) -> tuple[Path, str]:
         """A file's whole path, and the hash of its file."""
-        path = _beside(place, given).absolute()
+        path = _beside(place.file, given).absolute()
         return path, self._hash(path)
 
 
-def _beside(place: Place, given: str) -> Path:
-    return path_of(str(place.file.parent / path_of(given)))
+def _beside(file: Path, given: str) -> Path:
+    return path_of(str(file.parent / path_of(given)))
 
 
 def _hash(path: Path) -> str:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from lib_ebca.language.checks import PlanError, shortened
 from lib_ebca.language.forms import Part, read, write_boost, write_concept, write_edit, write_excite, write_update
@@ -23,6 +24,7 @@ class Parsed:
     plan: Plan
 
 
+@lru_cache(maxsize=256)  # many pictures are of few prompts
 def parse(prompt: str) -> Parsed:
     """Take the directives out of `prompt` and read them. Raises DirectiveError, and nothing else, for any string.
 
