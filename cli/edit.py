@@ -26,6 +26,7 @@ from .options import (
     BoostOption,
     ConceptOption,
     EditOption,
+    ExciteOption,
     JsonOption,
     ModelOption,
     TrustOption,
@@ -77,6 +78,7 @@ def edit(
     bcu: BcuOption = None,
     boost: BoostOption = None,
     concept: ConceptOption = None,
+    excite: ExciteOption = None,
     vectors: VectorsOption = None,
     preset: PresetOption = None,
     negative: Annotated[
@@ -134,7 +136,7 @@ def edit(
     recorded, made_with, before = (
         (None, None, None) if again is None else _recorded(again, model, lora, trust_picture, vectors)
     )
-    plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost, concept)
+    plan, preset_drift = photo_options.asked_plan("edit", preset, bcu, edit, boost, concept, excite)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -202,7 +204,7 @@ def edit(
     what = Task("edit", source.digest, fit, fitted.cut, inverting=how)
     result = source.worn(fitted.up(drawn.images[0]))
     path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
-    comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.run.comments)
+    comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.comments(0))
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
 
 

@@ -22,6 +22,7 @@ from .options import (
     BoostOption,
     ConceptOption,
     EditOption,
+    ExciteOption,
     JsonOption,
     ModelOption,
     TrustOption,
@@ -66,6 +67,7 @@ def img2img(
     edit: EditOption = None,
     boost: BoostOption = None,
     concept: ConceptOption = None,
+    excite: ExciteOption = None,
     vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
@@ -97,7 +99,7 @@ def img2img(
         (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
     )
     before = None if again is None else task.from_text(request.parameters_in(again), "img2img")
-    plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost, concept)
+    plan, preset_drift = photo_options.asked_plan("img2img", preset, bcu, edit, boost, concept, excite)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -136,7 +138,7 @@ def img2img(
             drawn = painting.varied(loaded, [made], image, strength, advance)
         result = source.worn(fitted.up(drawn.images[0]))
         path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
-        saved = Saved(made, path, drawn.seconds, tuple(drawn.run.comments))
+        saved = Saved(made, path, drawn.seconds, drawn.comments(0))
         replace(saved, comments=(*photo_options.notes(made_with, loaded, made.prompt), *saved.comments)).tell(
             as_json, quiet
         )

@@ -24,6 +24,7 @@ from .options import (
     BoostOption,
     ConceptOption,
     EditOption,
+    ExciteOption,
     JsonOption,
     ModelOption,
     TrustOption,
@@ -86,6 +87,7 @@ def inpaint(
     edit: EditOption = None,
     boost: BoostOption = None,
     concept: ConceptOption = None,
+    excite: ExciteOption = None,
     vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
@@ -120,7 +122,7 @@ def inpaint(
         (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
     )
     before = None if again is None else task.from_text(request.parameters_in(again), "inpaint")
-    plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost, concept)
+    plan, preset_drift = photo_options.asked_plan("inpaint", preset, bcu, edit, boost, concept, excite)
     asked = photo_options.asked_settings(
         recorded,
         lora,
@@ -189,7 +191,7 @@ def inpaint(
             result = photo.pasted(kept, result, part, feather)
         text = task.to_text(made, loaded.source, what)
         path = pictures.save_numbered(source.worn(result), folder, number, text)
-        comments = (*photo_options.notes(made_with, loaded, made.prompt), *drawn.run.comments)
+        comments = (*photo_options.notes(made_with, loaded, made.prompt), *drawn.comments(0))
         Saved(made, path, drawn.seconds, comments).tell(as_json, quiet)
 
 

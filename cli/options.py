@@ -1,7 +1,7 @@
 """The options that several sub-commands share.
 
-`--bcu`, `--edit`, `--boost` and `--concept` are the prompt's directives, spelt as options: the directives' parser reads
-them.
+`--bcu`, `--edit`, `--boost`, `--concept` and `--excite` are the prompt's directives, spelt as options: the
+directives' parser reads them.
 """
 
 from __future__ import annotations
@@ -51,6 +51,15 @@ ConceptOption = Annotated[
         "--concept",
         metavar="WORD:CONCEPT[=NUMBER]",
         help="Strengthen a concept on a word, or adjust it: rose-colored:Color=2:Plants=-1. Repeatable.",
+    ),
+]
+ExciteOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--excite",
+        metavar="WORD",
+        help="A subject that has to be there (Attend-and-Excite): cat, dog:scale=20:until=0.5:refine=off, or *. "
+        "Repeatable.",
     ),
 ]
 VectorsOption = Annotated[
@@ -104,6 +113,7 @@ def plan_from_options(
     edits: Iterable[str] | None,
     boosts: Iterable[str] | None,
     concepts: Iterable[str] | None = None,
+    excites: Iterable[str] | None = None,
 ) -> Plan:
     """The plan that the options ask for. Raises UserError, naming the option and quoting what was written."""
     from lib_ebca.language.plan import Plan
@@ -113,6 +123,7 @@ def plan_from_options(
         edits=tuple(_directive("edit", edit).edits[0] for edit in edits or ()),
         boosts=tuple(_directive("boost", boost).boosts[0] for boost in boosts or ()),
         concepts=tuple(_directive("concept", concept).concepts[0] for concept in concepts or ()),
+        excite=tuple(_directive("excite", excite).excite[0] for excite in excites or ()),
     )
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lib_ebca.studio import pictures, plots
 from lib_ebca.studio.recipe import Recipe, Source, to_text
 from lib_ebca.studio.sheet import captioned
+from lib_ebca.studio.subjects import maps_over_steps, scores
 
 from .terminal import say, say_json
 
@@ -73,7 +74,7 @@ def save_maps(drawn: Drawn, recipe: Recipe, path: Path, tokenizer: Any) -> tuple
     picture, tokenised = drawn.images[place], drawn.run.tokenised[place]
     spelled = words(tokenised, tokenizer)
     heats: list[Image] = []
-    paths: list[Path] = []
+    paths: list[Path] = [*_save_subject_maps(drawn, recipe, path)]
     for number, word in enumerate(spelled):
         heats.append(plots.heat(picture, drawn.run.maps.map(place, _rows(tokenised, number))))
         name = _NOT_IN_A_NAME.sub("_", word)[:_LONGEST_WORD]
@@ -83,6 +84,26 @@ def save_maps(drawn: Drawn, recipe: Recipe, path: Path, tokenizer: Any) -> tuple
     sheet = captioned(recipe.prompt, [("picture", picture), *zip(spelled, heats, strict=True)], cell=192)
     pictures.write_new(paths[-1], pictures.png(sheet))
     return tuple(paths)
+
+
+def save_scores(drawn: Drawn, recipe: Recipe, path: Path) -> Path | None:
+    """Writes the subjects' scores over the steps as a plot beside the picture, if there are any. Raises UserError."""
+    records = [record for record in drawn.run.excited if record.picture == recipe.position]
+    if not records:
+        return None
+    plot = pictures.beside(path, "subjects")
+    pictures.write_new(plot, scores(records, f"{recipe.prompt}  (seed {recipe.seed})"))
+    return plot
+
+
+def _save_subject_maps(drawn: Drawn, recipe: Recipe, path: Path) -> tuple[Path, ...]:
+    """Writes where each subject stood at each altered step, if there are any."""
+    records = [record for record in drawn.run.excited if record.picture == recipe.position]
+    if not records:
+        return ()
+    written = pictures.beside(path, "subject-maps")
+    pictures.write_new(written, pictures.png(maps_over_steps(records, recipe.prompt)))
+    return (written,)
 
 
 def save_energies(runs: dict[str, Drawn], recipe: Recipe, path: Path) -> Path:

@@ -70,6 +70,7 @@ def asked_plan(
     edits: Sequence[str] | None,
     boosts: Sequence[str] | None,
     concepts: Sequence[str] | None = None,
+    excites: Sequence[str] | None = None,
 ) -> tuple[Plan, bool | None]:
     """The plan of a preset and the options on top of it, and whether the preset wants drift (None: it does not say).
 
@@ -77,7 +78,7 @@ def asked_plan(
     """
     from lib_ebca.language.presets import preset as named
 
-    options = plan_from_options(bcu, edits, boosts, concepts)
+    options = plan_from_options(bcu, edits, boosts, concepts, excites)
     if preset is None:
         return options, None
     found = named(preset, task)

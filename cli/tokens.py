@@ -15,6 +15,7 @@ from .options import (
     BcuOption,
     BoostOption,
     EditOption,
+    ExciteOption,
     JsonOption,
     ModelOption,
     plan_from_options,
@@ -42,29 +43,34 @@ def tokens(
     bcu: BcuOption = None,
     edit: EditOption = None,
     boost: BoostOption = None,
+    excite: ExciteOption = None,
     model: ModelOption = None,
     as_json: JsonOption = False,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Show how a prompt is cut into words and rows, and what each boost hits."""
     from lib_ebca.language.directives import parse
+    from lib_ebca.language.subject_words import subject_words
+    from lib_ebca.language.words import tokenise
     from lib_ebca.studio.loading import load_tokenizer
 
     parsed = parse(readable("the prompt", prompt))
-    plan = parsed.plan.merged(plan_from_options(bcu, edit, boost))
+    plan = parsed.plan.merged(plan_from_options(bcu, edit, boost, excites=excite))
     tokenizer = load_tokenizer(model or EMBEDDED_DEFAULT, allow_pickle)
     words = listed_words(tokenizer, parsed.text, plan)
     hits = {_named(each): _hit(tokenizer, parsed.text, each) for each in plan.boosts}
+    subjects = subject_words(tokenise(tokenizer, parsed.text), plan.excite, tokenizer)
     if as_json:
         data = {
             "text": parsed.text,
             "plan": plan.to_dict(),
             "words": [asdict(word) for word in words],
             "boosts": [{"boost": name, "rows": rows} for name, rows in hits.items()],
+            "subjects": [{"subject": each.name, "rows": each.rows} for each in subjects],
         }
         say_json(data)
         return
-    _print(words, plan, hits)
+    _print(words, plan, hits, {each.name: each.rows for each in subjects})
 
 
 def listed_words(tokenizer: Any, text: str, plan: Plan) -> list[Word]:
@@ -95,7 +101,9 @@ def _named(boost: Boost) -> str:
     return f"{boost.word}{occurrence} x {boost.factor:g}"
 
 
-def _print(words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]]) -> None:
+def _print(
+    words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]], subjects: dict[str, tuple[int, ...]]
+) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -118,6 +126,8 @@ def _print(words: list[Word], plan: Plan, hits: dict[str, tuple[int, ...]]) -> N
     console.print(table)
     for name, rows in hits.items():
         console.print(Text(shown(f"boost {name}: rows {', '.join(map(str, rows))}")))
+    for name, rows in subjects.items():
+        console.print(Text(shown(f"subject {name}: rows {', '.join(map(str, rows))}")))
     written = write(plan)
     if written:
         console.print(Text(shown(f"plan: {written}")))

@@ -21,6 +21,7 @@ from .options import (
     BoostOption,
     ConceptOption,
     EditOption,
+    ExciteOption,
     JsonOption,
     ModelOption,
     TrustOption,
@@ -55,6 +56,7 @@ def txt2img(
     edit: EditOption = None,
     boost: BoostOption = None,
     concept: ConceptOption = None,
+    excite: ExciteOption = None,
     vectors: VectorsOption = None,
     preset: PresetOption = None,
     model: ModelOption = None,
@@ -110,7 +112,7 @@ def txt2img(
     --bcu, --edit and --boost mean what the directives in the prompt mean, and may be mixed with them: 'a cat' --edit
     dog:0.75:from=0.5 is 'a cat <edit:dog:0.75:from=0.5>'.
     """
-    plan, preset_drift = asked_plan("txt2img", preset, bcu, edit, boost, concept)
+    plan, preset_drift = asked_plan("txt2img", preset, bcu, edit, boost, concept, excite)
     given: dict[str, Any] = {
         "model": model,
         "loras": tuple(map(Lora.parse, lora)) if lora else None,
@@ -174,6 +176,8 @@ def _draw(loaded: Model, batch: Batch, folder: Path, extras: Extras, quiet: bool
     for recipe in (batch.recipes[place] for place in batch.kept):
         path = outputs.save_picture(drawn, recipe, loaded.source, folder)
         maps = outputs.save_maps(drawn, recipe, path, loaded.pipe.tokenizer) if extras.maps else ()
+        if extras.energy:
+            outputs.save_scores(drawn, recipe, path)
         seconds = drawn.seconds / len(batch.recipes)
-        saved.append(outputs.Saved(recipe, path, seconds, tuple(drawn.run.comments), maps))
+        saved.append(outputs.Saved(recipe, path, seconds, drawn.comments(recipe.position), maps))
     return drawn, saved

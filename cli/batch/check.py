@@ -69,6 +69,7 @@ def listing(asked: Asked, as_json: bool) -> None:
             "edit": item.job.edit,
             "boost": item.job.boost,
             "concept": item.job.concept,
+            "excite": item.job.excite,
             "plan": plan.to_dict(),
             "axes": dict(item.axes),
         }

@@ -27,7 +27,7 @@ from .source import JobsError, Place
 _VERSION = 1
 _KEY_DIGITS = 16
 # Said by other fields of the facts, or no part of the picture.
-_OF_THE_PLAN = ("bcu", "edit", "boost", "concept", "preset")
+_OF_THE_PLAN = ("bcu", "edit", "boost", "concept", "excite", "preset")
 _NOT_FACTS = frozenset({"name", "count", "seed", *_OF_THE_PLAN, "lora", "photo", "mask", "vectors"})
 
 
@@ -159,8 +159,9 @@ class _Maker:
         field = "caption" if isinstance(job, EditPhoto) else "prompt"
 
         given: dict[str, Any] = {"preset": job.preset, "bcu": job.bcu, "edits": job.edit, "boosts": job.boost}
-        given["concepts"] = job.concept
+        given |= {"concepts": job.concept, "excites": job.excite}
         nothing: dict[str, Any] = {"preset": None, "bcu": None, "edits": (), "boosts": (), "concepts": ()}
+        nothing["excites"] = ()
         asked_plan = partial(photo_options.asked_plan, job.task)
         named = field
         # Each alone first, so that the one that is wrong is named.

@@ -46,6 +46,7 @@ class Job(BaseModel):
     edit: Texts = ()
     boost: Texts = ()
     concept: Texts = ()
+    excite: Texts = ()
     vectors: str | None = Field(default=None, min_length=1)
     preset: str | None = None
     model: str = EMBEDDED_DEFAULT

@@ -11,6 +11,7 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
+from lib_ebca.studio.subjects import subjects_told
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,6 +29,10 @@ class Drawn:
     images: tuple[Image, ...]
     run: Run
     seconds: float
+
+    def comments(self, place: int) -> tuple[str, ...]:
+        """Sentences on the picture at that place of its batch."""
+        return (*self.run.comments, *subjects_told(self.run.excited, place))
 
 
 def draw(

@@ -156,8 +156,9 @@ def unread_tags(prompt: str) -> tuple[str, ...]:
 
 
 def check_words(wanted: Wanted, tokenizer: object) -> None:
-    """Raises WordError for a boost or a concept whose word the prompt does not hold."""
+    """Raises WordError for a boost, a concept or a subject whose word the prompt does not hold."""
     from lib_ebca.language.directives import parse
+    from lib_ebca.language.subject_words import subject_words
     from lib_ebca.language.words import rows, tokenise
 
     tokenised = tokenise(tokenizer, parse(wanted.prompt).text)
@@ -165,3 +166,4 @@ def check_words(wanted: Wanted, tokenizer: object) -> None:
     named += [(concept.word, concept.occurrence) for concept in wanted.plan.concepts]
     for word, occurrence in named:
         rows(tokenised, word, occurrence, tokenizer)
+    subject_words(tokenised, wanted.plan.excite, tokenizer)

@@ -214,15 +214,15 @@ class Studio:
     def _pictures(
         self, done: Drawn, images: Sequence[Image], made: Sequence[Recipe], what: Task | None
     ) -> tuple[Picture, ...]:
-        source, comments = self.model.source, (*self.model.notes, *done.run.comments)
+        source, comments = self.model.source, self.model.notes
         return tuple(
             Picture(
                 image,
                 recipe,
                 to_text(recipe, source) if what is None else task_text(recipe, source, what),
-                (*request.unread_tags(recipe.prompt), *comments),
+                (*request.unread_tags(recipe.prompt), *comments, *done.comments(place)),
                 done.seconds / len(made),
                 done.run,
             )
-            for image, recipe in zip(images, made, strict=True)
+            for place, (image, recipe) in enumerate(zip(images, made, strict=True))
         )
