@@ -73,6 +73,9 @@ VectorsOption = Annotated[
 AllowPickleOption = Annotated[
     bool, typer.Option("--allow-pickle", help="Also load .ckpt, .pt and .bin files, which can run code of their own.")
 ]
+PromptsOption = Annotated[
+    Path | None, typer.Option("--prompts", metavar="FILE", help="Also the prompts of a text file, one a line.")
+]
 TrustOption = Annotated[
     bool,
     typer.Option("--trust-picture", help="With --from: also load paths and hub models that the picture names."),
@@ -80,11 +83,12 @@ TrustOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout, nothing else there.")]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|inf|nan)(?:e[-+]?\d+)?"
-_BCU_VALUE = re.compile(rf"{_NUMBER}:{_NUMBER}(?::.*)?", re.IGNORECASE)
+# Also what can only be meant as a value and is none, which is then told: 0.01 alone, 0.01,0.02, from=0.5.
+_BCU_VALUE = re.compile(rf"{_NUMBER}(?:[:,;/]\S*)?|[a-z]+=\S*", re.IGNORECASE)
 
 
 def with_bcu_value(arguments: Sequence[str]) -> list[str]:
-    """`--bcu` with its value attached to it: the next argument where that is two numbers, and none otherwise.
+    """`--bcu` with its value attached to it: the next argument if that looks like numbers or KEY=VALUE, or else none.
 
     The parser below Typer knows options with a value and options without, not both in one; and a prompt that follows
     a bare `--bcu` must stay a prompt.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lib_ebca.studio import request, settings
+from lib_ebca.studio import foreign, request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.recipe import Lora, Recipe, Settings, Source
 
@@ -121,7 +121,7 @@ def wanted(prompt: str | None, options: Plan, recorded: Recipe | None) -> reques
 def notes(made_with: Source | None, loaded: Model, prompt: str) -> tuple[str, ...]:
     """What will keep a recorded picture from coming out the same, and the tags of a prompt that nothing here reads."""
     differing = () if made_with is None else request.differences(made_with, loaded.source)
-    return (*loaded.notes, *differing, *request.unread_tags(prompt))
+    return (*loaded.notes, *differing, *foreign.unread_in_prompt(prompt))
 
 
 def same_photo(photo: Photo, digest: str | None, path: Path, again: Path) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lib_ebca.studio import loading, request, settings
+from lib_ebca.studio import foreign, loading, request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.generate import draw
 from lib_ebca.studio.pictures import output_folder
@@ -24,6 +24,7 @@ from .options import (
     ExciteOption,
     JsonOption,
     ModelOption,
+    PromptsOption,
     TrustOption,
     VectorsOption,
 )
@@ -51,6 +52,7 @@ def txt2img(
         list[str] | None,
         typer.Argument(metavar="PROMPT", help="What to draw; directives such as <edit:...> may be in it."),
     ] = None,
+    prompts_file: PromptsOption = None,
     negative: Annotated[str | None, typer.Option("--negative", "-n", help="What to keep out of the picture.")] = None,
     bcu: BcuOption = None,
     edit: EditOption = None,
@@ -133,7 +135,8 @@ def txt2img(
     )
     asked = Settings() if recorded is None else recorded.settings
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
-    wanted = request.wanted(prompts or (), plan, recorded)
+    prompts = [*(prompts or ()), *(request.prompts_in(prompts_file) if prompts_file else ())]
+    wanted = request.wanted(prompts, plan, recorded)
     if compare and any(each.plan.update is None for each in wanted):
         raise UserError("--compare draws each picture without BCU as well, and here is none to leave out: add --bcu")
     seeds = request.seeds(seed, count, batch_size, recorded)
@@ -151,7 +154,7 @@ def txt2img(
     extras = Extras(save_maps, save_energy, compare)
     for batch in batches:
         for saved in _draw_and_save(loaded, batch, folder, extras, quiet or as_json):
-            replace(saved, comments=(*notes, *request.unread_tags(saved.recipe.prompt), *saved.comments)).tell(
+            replace(saved, comments=(*notes, *foreign.unread_in_prompt(saved.recipe.prompt), *saved.comments)).tell(
                 as_json, quiet
             )
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib_ebca.language.directives import write
-from lib_ebca.studio import infotext, recorded, samplers
+from lib_ebca.studio import foreign, infotext, recorded, samplers
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.version import __version__
 
@@ -85,11 +85,15 @@ class Recipe:
 
 @dataclass(frozen=True)
 class Source:
-    """Name and hash of the files a recipe was carried out with."""
+    """Name and hash of the files a recipe was carried out with.
+
+    `unread` names what a picture's text says besides, and nothing here acts on.
+    """
 
     model: str
     model_hash: str
     lora_hashes: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def to_text(recipe: Recipe, source: Source) -> str:
@@ -167,7 +171,7 @@ def from_text(text: str) -> tuple[Recipe, Source]:
     plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan
     recipe = Recipe(settings, prompt, plan, _whole(info.fields, "Seed", -1), batch, position)
     hashes = tuple(recorded.numbered(info.fields, f"{OURS} lora hash"))
-    return recipe, Source(get("Model", ""), get("Model hash", ""), hashes)
+    return recipe, Source(get("Model", ""), get("Model hash", ""), hashes, foreign.unread_fields(info.fields))
 
 
 def _plan(written: str) -> Plan:
@@ -187,10 +191,9 @@ def _sampler(fields: Mapping[str, str]) -> str | None:
     name = fields.get("Sampler")
     if name is None:
         return None
-    # Since 1.9 the WebUI names the noise schedule in a field of its own.
-    if fields.get("Schedule type") == "Karras":
-        name = f"{name} Karras"
-    return samplers.canonical(name)
+    name = f"{name} Karras" if foreign.karras(fields) else name
+    # One that is not known is left as it is: an option may give another, and is checked with the rest.
+    return samplers.canonical(name) if samplers.is_known(name) else name
 
 
 def _size(value: str | None) -> tuple[int | None, int | None]:

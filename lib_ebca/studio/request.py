@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import re
+import os
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lib_ebca.studio import infotext, recipe
+from lib_ebca.studio import foreign, infotext, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import open_picture
 from lib_ebca.studio.recipe import MOST_TOGETHER, Recipe, Settings, Source
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _RANDOM_SEEDS = 2**32  # as many as the WebUI draws from
 _LAST_SEED = 2**63 - 1
-_WEBUI_TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>", re.IGNORECASE)
+_LARGEST = 10_000_000  # bytes of a file of prompts
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,35 @@ def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe
 
     options = options or Plan()
     if prompts:
-        return tuple(Wanted(prompt, parse(readable("the prompt", prompt)).plan.merged(options)) for prompt in prompts)
+        return tuple(Wanted(prompt, parse(_checked(prompt)).plan.merged(options)) for prompt in prompts)
     if recorded is not None:
         return (Wanted(recorded.prompt, recorded.plan.merged(options)),)
     raise UserError("there is nothing to draw: give at least one PROMPT, or --from PICTURE")
+
+
+def prompts_in(file: Path) -> tuple[str, ...]:
+    """The prompts of a text file, one a line; empty lines and those that begin with # are passed over.
+
+    Raises UserError where it cannot be read, or holds none.
+    """
+    try:
+        if file.stat().st_size > _LARGEST:
+            raise UserError(f"--prompts {file} is larger than {_LARGEST // 1_000_000} MB: `ebca batch` is for so many")
+        lines = file.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise UserError(f"cannot read --prompts {file}: {reason}") from None
+    prompts = tuple(line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#"))
+    if not prompts:
+        raise UserError(f"--prompts {file} holds no prompt: it should have one a line")
+    return prompts
+
+
+def _checked(prompt: str) -> str:
+    readable("the prompt", prompt)
+    if prompt.startswith("@") and os.path.isfile(prompt[1:]):  # noqa: PTH113 (takes any text, also one that is no path)
+        raise UserError(f"the prompt {prompt!r} names a file: its lines are drawn with --prompts {prompt[1:]}")
+    return prompt
 
 
 def batches(wanted: Wanted, settings: Settings, seeds: Sequence[int], batch_size: int) -> list[Batch]:
@@ -140,19 +165,14 @@ def differences(made_with: Source, loaded: Source) -> tuple[str, ...]:
     pairs = [("model", made_with.model, made_with.model_hash, loaded.model, loaded.model_hash)]
     loras = zip(made_with.lora_hashes, loaded.lora_hashes, strict=False)
     pairs += [(f"LoRA {number}", "", then, "", now) for number, (then, now) in enumerate(loras, start=1)]
-    return tuple(
+    differing = (
         f"The picture was made with the {what} {name} ({then}), and this is {other} ({now}): it will differ.".replace(
             "  ", " "
         )
         for what, name, then, other, now in pairs
         if then and then != now
     )
-
-
-def unread_tags(prompt: str) -> tuple[str, ...]:
-    """Sentences on the WebUI's own tags, which reach the text encoder as plain text here."""
-    found = dict.fromkeys(_WEBUI_TAG.findall(prompt))
-    return tuple(f"{tag} was read as plain text: here a LoRA is given with --lora PATH:WEIGHT." for tag in found)
+    return (*differing, *foreign.told(made_with.unread))
 
 
 def check_words(wanted: Wanted, tokenizer: object) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import UserError
 
 # Latents have no bounds to be clipped to, and the published runs keep the last alpha of the table.
@@ -43,12 +44,21 @@ DEFAULT = "PLMS"
 NAMES = tuple(sampler.name for sampler in _ALL)
 
 
+def is_known(name: str) -> bool:
+    """Whether `canonical` knows the name."""
+    return _key(name) in _BY_NAME
+
+
+def _key(name: str) -> str:
+    key = " ".join(name.split()).casefold()
+    return _ALIASES.get(key, key)
+
+
 def canonical(name: str) -> str:
     """The name as the WebUI writes it, whatever its case. Raises UserError for an unknown one, listing the known."""
-    key = " ".join(name.split()).casefold()
-    sampler = _BY_NAME.get(_ALIASES.get(key, key))
+    sampler = _BY_NAME.get(_key(name))
     if sampler is None:
-        raise UserError(f"sampler {name!r} is not known: choose one of {', '.join(NAMES)} (PNDM is PLMS)")
+        raise UserError(f"sampler {shortened(name)!r} is not known: choose one of {', '.join(NAMES)} (PNDM is PLMS)")
     return sampler.name
 
 

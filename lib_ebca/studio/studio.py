@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib_ebca.studio import photographs, pictures, request, settings
+from lib_ebca.studio import foreign, photographs, pictures, request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import Model, load
 from lib_ebca.studio.progress import Advance, silent
@@ -220,7 +220,7 @@ class Studio:
                 image,
                 recipe,
                 to_text(recipe, source) if what is None else task_text(recipe, source, what),
-                (*request.unread_tags(recipe.prompt), *comments, *done.comments(place)),
+                (*foreign.unread_in_prompt(recipe.prompt), *comments, *done.comments(place)),
                 done.seconds / len(made),
                 done.run,
             )

@@ -47,6 +47,11 @@ def refused(result: Result, *says: str) -> None:
         ((PROMPT, "--cfg", "nan"), ("--cfg", "finite")),
         ((PROMPT, "--cfg", "inf"), ("--cfg", "finite")),
         ((PROMPT, "--cfg", "1e30"), ("--cfg is 1e+30", "at most 1000")),
+        ((PROMPT, "--bcu", "0.01"), ("--bcu '0.01'", "NORM")),
+        ((PROMPT, "--bcu", "0.01,0.02"), ("--bcu '0.01,0.02'", "neither a number nor key=value")),
+        ((PROMPT, "--bcu", "form=0.5"), ("--bcu 'form=0.5'", "form")),
+        ((PROMPT, "--prompts", "nowhere.txt"), ("--prompts nowhere.txt", "No such file")),
+        ((PROMPT, "--prompts", "."), ("--prompts .",)),
         ((PROMPT, "--bcu", "1e30:1e30"), ("seed", "not finite", "--cfg")),
         ((PROMPT, "--steps", "2000"), ("--steps is 2000", "at most 1000")),
         ((PROMPT, "--steps", "9" * 20), ("--steps is 9", "at most 1000")),
@@ -204,3 +209,16 @@ def test_layers_of_a_lora_that_the_model_lacks_are_told(draw: Ebca, tiny_lora: P
 def test_a_folder_that_cannot_be(draw: Ebca, ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     refused(ebca("txt2img", PROMPT, "--model", tiny_model, "--out", tmp_path / "file" / "out"), "file")
+
+
+def test_a_file_of_prompts(draw: Ebca, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    file.write_text("\ufeffa cat\n\n  # not drawn\n  a dog <bcu>  \n#\n", encoding="utf-8")
+    said = draw("--prompts", file, "--json", "--seed", 1)
+    assert [json.loads(line)["prompt"] for line in said.stdout.splitlines()] == ["a cat", "a dog <bcu>"]
+    refused(draw(f"@{file}"), f"--prompts {file}")
+    assert draw("@nobody and a cat").exit_code == 0
+    file.write_text("# nothing\n\n")
+    refused(draw("--prompts", file), "holds no prompt")
+    file.write_bytes(b"\xff\xfe")
+    refused(draw("--prompts", file), "UTF-8")

@@ -1,0 +1,73 @@
+"""What the WebUI would act on and nothing here does is told."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from lib_ebca.studio import recipe, request
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.foreign import unread_in_prompt
+from lib_ebca.studio.recipe import Settings, Source
+from lib_ebca.studio.settings import checked
+
+TEXT = "a cat\nSteps: 20, Sampler: {sampler}, Schedule type: {schedule}, CFG scale: 7, Seed: 1, Model: x{more}"
+
+
+def recorded(sampler: str = "DPM++ 2M", schedule: str = "Karras", more: str = "") -> tuple[recipe.Recipe, Source]:
+    return recipe.from_text(TEXT.format(sampler=sampler, schedule=schedule, more=more))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "named"),
+    [
+        ("a [cat:dog:0.5] on a sofa", ["[cat:dog:0.5]"]),
+        ("a [cat:0.5]", ["[cat:0.5]"]),
+        ("a [cat::12]", ["[cat::12]"]),
+        ("a [cat:dog: .5 ]", ["[cat:dog: .5 ]"]),
+        ("a [cat|dog] sofa", ["[cat|dog]"]),
+        ("a cat AND a dog :1.2", ["AND"]),
+        ("a <lora:fur:0.8> [cat:dog:0.5] AND [a|b]", ["<lora:fur:0.8>", "[cat:dog:0.5]", "[a|b]", "AND"]),
+        ("a [less] of (it:1.3), sand and land, [a: b], \\[cat:dog:0.5\\]", []),
+    ],
+)
+def test_the_webuis_syntax_is_told(prompt: str, named: list[str]) -> None:
+    told = unread_in_prompt(prompt)
+    assert len(told) == len(named)
+    assert all(any(sentence.startswith(f"{each} was read as plain text") for sentence in told) for each in named)
+
+
+@pytest.mark.parametrize("unit", ["[", "[a:", ":", "[a|", "[a:1", "<lora:", "AND", "[" + ":" * 50])
+def test_looking_takes_linear_time(unit: str) -> None:
+    started = time.process_time()
+    unread_in_prompt(unit * (100_000 // len(unit)))
+    assert time.process_time() - started < 10
+
+
+def test_fields_that_nothing_reads_are_told() -> None:
+    _, source = recorded(
+        more=", Variation seed: 3, Variation seed strength: 0.2, Hires upscale: 2, Denoising strength: 0.5"
+    )
+    names = ("Variation seed", "Variation seed strength", "Hires upscale", "Denoising strength")
+    assert source.unread == names
+    told = request.differences(source, Source("x", ""))
+    assert told == (f"The picture will differ: of its text, this is not read here: {', '.join(names)}.",)
+    assert request.differences(recorded()[1], Source("x", "")) == ()
+
+
+def test_a_noise_schedule_is_read_or_told() -> None:
+    made, source = recorded()
+    assert (made.settings.sampler, source.unread) == ("DPM++ 2M Karras", ())
+    for schedule in ("Exponential", "SGM Uniform"):
+        made, source = recorded(schedule=schedule)
+        assert (made.settings.sampler, source.unread) == ("DPM++ 2M", ("Schedule type",))
+    assert recorded("Euler", "Karras")[1].unread == ("Schedule type",)
+    assert recorded("Euler", "Automatic")[1].unread == ()
+
+
+def test_an_option_stands_in_for_a_sampler_that_is_not_known() -> None:
+    made, _ = recorded("DPM++ SDE", "Automatic")
+    with pytest.raises(UserError, match=r"sampler 'DPM\+\+ SDE' is not known"):
+        checked(made.settings)
+    assert checked(Settings(sampler="euler A")).sampler == "Euler a"
