@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from lib_ebca.version import __version__
 
-from . import bench, demo, edit, heads, img2img, info, inpaint, models, presets, tokens, txt2img
+from . import bench, demo, edit, heads, img2img, info, inpaint, models, p2p, presets, tokens, txt2img
 from .batch import command, grid_command
 from .errors import INTERRUPTED, sentences
 from .options import PlanCommand
@@ -40,6 +40,7 @@ app.command("txt2img", cls=PlanCommand)(txt2img.txt2img)
 app.command("edit", cls=PlanCommand)(edit.edit)
 app.command("img2img", cls=PlanCommand)(img2img.img2img)
 app.command("inpaint", cls=PlanCommand)(inpaint.inpaint)
+app.command("p2p", cls=PlanCommand)(p2p.p2p)
 app.command("presets")(presets.presets)
 app.command("tokens", cls=PlanCommand)(tokens.tokens)
 app.command("info")(info.info)
