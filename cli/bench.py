@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import bench_alignment, bench_cost, bench_editing
+from . import bench_alignment, bench_cost, bench_editing, bench_p2p
 
 app = typer.Typer(
     name="bench", help="Measure what energy-based cross-attention costs, and what it is worth.", no_args_is_help=True
@@ -12,6 +12,7 @@ app = typer.Typer(
 for command in (
     bench_cost.overhead,
     bench_cost.picture,
+    bench_p2p.p2p,
     bench_alignment.alignment,
     bench_editing.editing,
     bench_editing.inversions,
