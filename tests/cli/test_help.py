@@ -9,7 +9,7 @@ import time
 import pytest
 
 HEAVY = ("torch", "diffusers", "transformers", "numpy", "matplotlib", "PIL", "huggingface_hub")
-COMMANDS = ("", "txt2img", "tokens", "info", "models", "demo", "bench")
+COMMANDS = ("", "txt2img", "tokens", "info", "models", "demo", "bench", "heads")
 SCRIPT = """
 import sys
 from cli.main import app
