@@ -77,7 +77,7 @@ def measure(
         found = _measured_here(asked, what, numbers, batch_size, allow_pickle, out)
     else:
         raise UserError(f"--engine is {engine!r}: it should be local or ray")
-    before = _before(out)
+    before = head_measure.before(out)
     done = 0 if before is None else len(before.measured["done"])
     with progress.bar("measuring", quiet) as advance:
         total = before
@@ -100,38 +100,12 @@ def merge(
     say(out)
 
 
-def remaining(what: Measuring, facts: dict[str, object], numbers: Sequence[int], out: Path) -> list[int]:
-    """The prompts whose votes `out` does not hold yet. Raises UserError where it holds another measurement."""
-    before = _before(out)
-    if before is None:
-        return list(numbers)
-    for name, value in facts.items():
-        if before.measured.get(name) != value:
-            raise UserError(
-                f"--out {str(out)!r} holds another measurement, whose {name} is {before.measured.get(name)!r} and "
-                f"not {value!r}: give another file"
-            )
-    done = set(before.measured["done"])
-    return [number for number in numbers if number not in done]
-
-
 def _measured_here(
     asked: Settings, what: Measuring, numbers: Sequence[int], batch_size: int, allow_pickle: bool, out: Path
 ) -> Iterator[HeadVectors]:
     model = loading.load(asked, allow_pickle)
-    left = remaining(what, what.facts(model), numbers, out)
+    left = head_measure.remaining(what, what.facts(model), numbers, out)
     yield from head_measure.batches(model, what, left, batch_size)
-
-
-def _before(out: Path) -> HeadVectors | None:
-    from lib_ebca.methods.head_vectors import read
-
-    if not out.exists():
-        return None
-    found = read(out)
-    if "done" not in found.measured:
-        raise UserError(f"--out {str(out)!r} holds vectors that nothing can be added to: give another file")
-    return found
 
 
 def _write(vectors: HeadVectors, out: Path) -> None:

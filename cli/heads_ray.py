@@ -13,7 +13,6 @@ from lib_ebca.studio.head_measure import Measuring
 from lib_ebca.studio.recipe import Settings
 
 from .batch.ray_engine import Cluster, joined, ray_installed, room
-from .heads_measure import remaining
 
 if TYPE_CHECKING:
     from lib_ebca.methods.head_vectors import HeadVectors
@@ -59,7 +58,7 @@ def measured(
         voter = ray.remote(max_restarts=3, max_task_retries=3, **resources)(_Voter)
         workers = [voter.remote(asked, what, allow_pickle) for _ in range(wanted)]
         try:
-            left = remaining(what, ray.get(workers[0].facts.remote()), numbers, out)
+            left = head_measure.remaining(what, ray.get(workers[0].facts.remote()), numbers, out)
             batches = [left[first : first + batch_size] for first in range(0, len(left), batch_size)]
             yield from _answers(ray, workers, batches)
         except ray.exceptions.RayActorError as error:

@@ -47,11 +47,15 @@ def concept_factors(
         WordError: a word is not in the prompt.
         UnknownConceptError: a concept is not among the vectors.
     """
-    found = []
-    for concept in concepts:
-        weights = {vectors.row(name): weight for name, weight in concept.weights}
-        clamp = vectors.clamp if concept.clamp is None else concept.clamp
-        factors = head_factors(vectors.relevance, weights, clamp, concept.floor)
-        tokens = rows(tokenised, concept.word, concept.occurrence, tokenizer)
-        found.append(TokenFactors(tokens, heads=vectors.by_layer(factors)))
-    return tuple(found)
+    return tuple(
+        token_factors(concept, vectors, rows(tokenised, concept.word, concept.occurrence, tokenizer))
+        for concept in concepts
+    )
+
+
+def token_factors(concept: Concept, vectors: HeadVectors, tokens: tuple[int, ...]) -> TokenFactors:
+    """The factors of one concept on the tokens of its word. Raises UnknownConceptError."""
+    weights = {vectors.row(name): weight for name, weight in concept.weights}
+    clamp = vectors.clamp if concept.clamp is None else concept.clamp
+    factors = head_factors(vectors.relevance, weights, clamp, concept.floor)
+    return TokenFactors(tokens, heads=vectors.by_layer(factors))

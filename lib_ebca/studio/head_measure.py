@@ -147,6 +147,33 @@ def _what(measured: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in measured.items() if name != "done"}
 
 
+def remaining(what: Measuring, facts: dict[str, object], numbers: Sequence[int], out: Path) -> list[int]:
+    """The prompts whose votes the file `out` does not hold yet. Raises UserError where it holds another measurement."""
+    found = before(out)
+    if found is None:
+        return list(numbers)
+    for name, value in facts.items():
+        if found.measured.get(name) != value:
+            raise UserError(
+                f"--out {str(out)!r} holds another measurement, whose {name} is {found.measured.get(name)!r} and "
+                f"not {value!r}: give another file"
+            )
+    done = set(found.measured["done"])
+    return [number for number in numbers if number not in done]
+
+
+def before(out: Path) -> HeadVectors | None:
+    """What a file holds of a measurement that is not finished; None if there is no file. Raises UserError."""
+    from lib_ebca.methods.head_vectors import read
+
+    if not out.exists():
+        return None
+    found = read(out)
+    if "done" not in found.measured:
+        raise UserError(f"--out {str(out)!r} holds vectors that nothing can be added to: give another file")
+    return found
+
+
 def read_words(path: Path) -> dict[str, tuple[str, ...]]:
     """Concepts and their words from a YAML (or JSON) mapping of names to lists.
 

@@ -135,9 +135,9 @@ def repeated(recorded: Recipe) -> Batch:
 
 def without_update(batch: Batch) -> Batch:
     """The same batch with BCU off, and with it the boosts, which only scale it; edits stay."""
-    from lib_ebca.language.plan import Plan
-
-    recipes = (dataclasses.replace(each, plan=Plan(edits=each.plan.edits)) for each in batch.recipes)
+    recipes = (
+        dataclasses.replace(each, plan=dataclasses.replace(each.plan, update=None, boosts=())) for each in batch.recipes
+    )
     return Batch(tuple(recipes), batch.kept)
 
 

@@ -9,7 +9,7 @@ import gradio as gr
 from modules.ui_components import InputAccordion
 
 from lib_ebca.language.plan import PRIORS, SCHEDULES
-from lib_ebca.webui import presets, transfer
+from lib_ebca.webui import concepts, presets, transfer
 from lib_ebca.webui.form import EDITS, FIELDS, INVERSIONS, PASSES, ROWS, EditRow, Form
 
 TITLE = "EBCA"
@@ -35,6 +35,7 @@ def build(elem_id: Callable[[str], str], prompt: Any | None, is_img2img: bool) -
         _update(made, default, elem_id)
         _edits(made, elem_id)
         write, read = _buttons(elem_id) if prompt is not None else (None, None)
+        _concept(made, default, elem_id)
         _passes(made, default, elem_id)
         _photo(made, default, elem_id, is_img2img)
     components = [made[name] for name in FIELDS]
@@ -144,6 +145,34 @@ def _buttons(elem_id: Callable[[str], str]) -> Sequence[Any]:
         write = gr.Button("Write edits into the prompt", elem_id=elem_id("write_edits"))
         read = gr.Button("Read edits from the prompt", elem_id=elem_id("read_edits"))
     return write, read
+
+
+def _concept(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:
+    gr.Markdown("### Concepts", elem_id=elem_id("concepts_title"))
+    with gr.Row():
+        made["concept_word"] = gr.Textbox(
+            default.concept_word,
+            label="Concept's word",
+            placeholder="rose-colored",
+            info="more, and adjusting, in the prompt: <concept:rose-colored:Color=2:Plants=-1>",
+            lines=1,
+            elem_id=elem_id("concept_word"),
+        )
+        made["concept_name"] = gr.Dropdown(
+            concepts.names(),
+            value=default.concept_name,
+            label="Concept",
+            allow_custom_value=True,
+            elem_id=elem_id("concept_name"),
+        )
+        made["concept_factor"] = gr.Slider(
+            -2.0,
+            4.0,
+            value=default.concept_factor,
+            step=0.1,
+            label="Concept's factor",
+            elem_id=elem_id("concept_factor"),
+        )
 
 
 def _passes(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:

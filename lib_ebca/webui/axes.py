@@ -8,12 +8,20 @@ from typing import Any
 from modules import scripts
 
 from lib_ebca.language.plan import PRIORS, SCHEDULES
+from lib_ebca.webui import concepts
 from lib_ebca.webui.form import EDITS, INVERSIONS, PASSES, Form
 from lib_ebca.webui.presets import PRESETS, applied
 
 PREFIX = "[EBCA] "
 _ATTRIBUTE = "ebca_axes"
-_NUMBERS = {"attn": "Attention gamma", "norm": "Norm gamma", "start": "From", "until": "Until", "ratio": "Ratio"}
+_NUMBERS = {
+    "attn": "Attention gamma",
+    "norm": "Norm gamma",
+    "start": "From",
+    "until": "Until",
+    "ratio": "Ratio",
+    "concept_factor": "Concept factor",
+}
 _CHOICES = {
     "schedule": ("Schedule", SCHEDULES),
     "prior": ("Prior", PRIORS),
@@ -62,6 +70,8 @@ def _options(axis: Callable[..., Any]) -> list[Any]:
     options = [axis(f"{PREFIX}{label}", float, _put(name)) for label, name in numbers]
     options += [axis(f"{PREFIX}Enabled", str, _put_switch, choices=lambda: ["True", "False"])]
     options += [axis(f"{PREFIX}Boosts", str, _put("boosts"))]
+    options += [axis(f"{PREFIX}Concept word", str, _put("concept_word"))]
+    options += [axis(f"{PREFIX}Concept", str, _put("concept_name"), choices=concepts.names)]
     options += [axis(f"{PREFIX}Edit {n} prompt", str, _put(f"edit_{n}_text")) for n in range(1, EDITS + 1)]
     options += [axis(f"{PREFIX}Preset", str, _put("preset"), choices=lambda: list(PRESETS))]
     for name, (label, choices) in _CHOICES.items():

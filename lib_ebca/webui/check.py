@@ -57,7 +57,7 @@ def boosted(prompt: str, word: str) -> str:
     wanted = Boost(word, settings.chip_factor())
     kept = tuple(boost for boost in parsed.plan.boosts if replace(boost, factor=wanted.factor) != wanted)
     boosts = kept if len(kept) < len(parsed.plan.boosts) else (*kept, wanted)
-    directives = write(Plan(parsed.plan.stated_update, parsed.plan.edits, boosts))
+    directives = write(replace(parsed.plan, update=parsed.plan.stated_update, boosts=boosts))
     return " ".join(filter(None, (parsed.text, directives)))
 
 

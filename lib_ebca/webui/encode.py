@@ -5,15 +5,17 @@ So emphasis, embeddings, LoRA, clip skip, scheduling and the pass's own size are
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from modules import extra_networks, prompt_parser, sd_samplers, shared
 from torch import Tensor
 
+from lib_ebca.attention.picture import TokenFactors
 from lib_ebca.language.plan import Plan
-from lib_ebca.webui import tokens
+from lib_ebca.methods.head_vectors import HeadVectors
+from lib_ebca.webui import concepts, tokens
 from lib_ebca.webui.intent import Intent
 
 Stage = TypeVar("Stage")
@@ -33,12 +35,13 @@ class Scheduled(Generic[Stage]):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One conditional row of an image: the image's plan and editorial contexts, the boosts of this row's prompt."""
+    """One conditional row of an image: the image's plan and editorial contexts, this row's boosts and factors."""
 
     image: int
     plan: Plan
     edits: tuple[Scheduled[Tensor], ...]
     boosts: Scheduled[tuple[float, ...]] | None
+    factors: Scheduled[tuple[TokenFactors, ...]] | None = None
 
 
 class Encoder:
@@ -59,14 +62,18 @@ class Encoder:
             hires: whether this is the second pass of hires fix.
 
         Raises:
-            WordError: a boost names a word that its prompt does not hold.
+            WordError: a boost or concept names a word that its prompt does not hold.
+            VectorsError: there are no head relevance vectors for a concept.
         """
+        vectors = concepts.vectors_of(p.sd_model, [each.plan for each in intents])
         contexts = self._contexts(p, [edit.text for each in intents for edit in each.plan.edits], hires)
         result = []
         for image, (each, prompt) in enumerate(zip(intents, prompts, strict=True)):
             edits = tuple(contexts[edit.text] for edit in each.plan.edits)
-            for boosts in _boosts(p, prompt, each.plan, hires):
-                result.append(Part(image, each.plan, edits, boosts))
+            boosts = _staged(p, prompt, hires, _boosts(each.plan))
+            factors = _staged(p, prompt, hires, _factors(each.plan, vectors))
+            for own_boosts, own_factors in zip(boosts, factors, strict=True):
+                result.append(Part(image, each.plan, edits, own_boosts, own_factors))
         return tuple(result)
 
     def _contexts(self, p: Any, texts: Sequence[str], hires: bool) -> dict[str, Scheduled[Tensor]]:
@@ -115,16 +122,33 @@ def subprompts(prompt: str, steps: int, hires_steps: int | None = None) -> list[
     return [[(end, text) for end, text in schedules[index]] for index, _ in indexes[0]]
 
 
-def _boosts(p: Any, prompt: str, plan: Plan, hires: bool) -> list[Scheduled[tuple[float, ...]] | None]:
+Read = Callable[[Any, Sequence[str], Sequence[str]], list[Stage]]
+"""Takes the encoder, texts and the other pass's texts; gives something for each of the texts."""
+
+
+def _staged(p: Any, prompt: str, hires: bool, read: Read[Stage] | None) -> list[Scheduled[Stage] | None]:
+    """What is read off each stage of each part of a prompt; None for all parts where there is nothing to read."""
     steps = p.firstpass_steps
     parts = subprompts(prompt, steps, second_steps(p, hires))
-    encoder = tokens.text_encoder(p.sd_model) if plan.boosts else None
-    if encoder is None:
+    encoder = tokens.text_encoder(p.sd_model) if read is not None else None
+    if encoder is None or read is None:
         return [None] * len(parts)
     # Scheduling spreads the stages of a prompt over both passes.
     other = subprompts(prompt, steps, second_steps(p, not hires)) if getattr(p, "enable_hr", False) else []
-    weights = iter(tokens.boost_weights(encoder, _texts(parts), plan.boosts, _texts(other)))
-    return [Scheduled(tuple(end for end, _ in stages), tuple(next(weights) for _ in stages)) for stages in parts]
+    found = iter(read(encoder, _texts(parts), _texts(other)))
+    return [Scheduled(tuple(end for end, _ in stages), tuple(next(found) for _ in stages)) for stages in parts]
+
+
+def _boosts(plan: Plan) -> Read[tuple[float, ...]] | None:
+    if not plan.boosts:
+        return None
+    return lambda encoder, texts, other: tokens.boost_weights(encoder, texts, plan.boosts, other)
+
+
+def _factors(plan: Plan, vectors: HeadVectors | None) -> Read[tuple[TokenFactors, ...]] | None:
+    if vectors is None or not plan.concepts:
+        return None
+    return lambda encoder, texts, other: concepts.factors_of(encoder, texts, plan.concepts, vectors, other)
 
 
 def _texts(parts: Sequence[Sequence[tuple[int, str]]]) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from lib_ebca.language.checks import PlanError
 from lib_ebca.language.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan
+from lib_ebca.webui import concept_row
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
@@ -64,6 +65,9 @@ class Form:
     edits: tuple[EditRow, ...] = (EditRow(),) * EDITS
     photo: bool = False
     inversion: str = INVERSIONS[0]
+    concept_word: str = ""
+    concept_name: str = "Color"
+    concept_factor: float = 1.0
 
     @property
     def plan(self) -> Plan:
@@ -81,7 +85,8 @@ class Form:
         if self.attn or self.norm or boosts:
             ratio = self.ratio if self.schedule in ("linear", "exp") else None
             update = ContextUpdate(self.attn, self.norm, self.start, self.until, self.schedule, ratio, self.prior)
-        return Plan(update, tuple(edits), boosts)
+        concepts = concept_row.from_row(self.concept_word, self.concept_name, self.concept_factor)
+        return Plan(update, tuple(edits), boosts, concepts)
 
     @property
     def records(self) -> bool:
@@ -97,6 +102,7 @@ class Form:
         """The accordion that asks for ``plan``. Raises PlanError if it has more edits than there are rows."""
         if len(plan.edits) > EDITS:
             raise PlanError("edits", len(plan.edits), f"at most {EDITS}, the rows of the accordion")
+        concept = concept_row.to_row(plan.concepts) or (cls.concept_word, cls.concept_name, cls.concept_factor)
         rows = tuple(map(EditRow.of, plan.edits)) + (EditRow(),) * (EDITS - len(plan.edits))
         update = plan.update or ContextUpdate(0.0, 0.0)
         return cls(
@@ -111,6 +117,9 @@ class Form:
             write_boosts(plan.boosts),
             passes,
             edits=rows,
+            concept_word=concept[0],
+            concept_name=concept[1],
+            concept_factor=concept[2],
         )
 
     def to_args(self) -> list[Value]:

@@ -124,7 +124,9 @@ class _Conductor:
             self._ledger = RowLedger(repeats, 2 if _edits_by_instruction(self._denoiser) else 1)
             if self._score is None:
                 steps = max(1, int(self._denoiser.total_steps))
-                self._score = Score(self._pass.parts, steps, self._layers, self._pass.mask, self._pass.recorder)
+                self._score = Score(
+                    self._pass.parts, steps, self._layers, self._pass.mask, self._pass.recorder, self._pass.tell
+                )
             if sum(repeats) != len(self._pass.parts):
                 self._lose(f"the step has {sum(repeats)} conditional rows where {len(self._pass.parts)} were expected")
             try:

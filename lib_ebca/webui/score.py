@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.picture import Picture, Timetable
+from lib_ebca.attention.picture import Picture, Timetable, TokenFactors
 from lib_ebca.attention.record import Recorder
 from lib_ebca.webui.encode import Part
 
@@ -21,12 +21,20 @@ class Score:
         layers: number of the UNet's cross-attention layers.
         mask: (H, W), where the picture pulls at its words, or None for everywhere.
         recorder: keeps energies and maps, or None.
+        tell: takes a sentence for the user.
     """
 
     def __init__(
-        self, parts: Sequence[Part], steps: int, layers: int, mask: Tensor | None, recorder: Recorder | None
+        self,
+        parts: Sequence[Part],
+        steps: int,
+        layers: int,
+        mask: Tensor | None,
+        recorder: Recorder | None,
+        tell: Callable[[str], None],
     ) -> None:
         self._parts, self._layers, self._mask, self._recorder = parts, layers, mask, recorder
+        self._tell = tell
         tables = {part.plan: Timetable.of(part.plan, steps) for part in parts}
         self._timetables = [tables[part.plan] for part in parts]
         self._cascades: dict[tuple[int, ...], Cascade] = {}
@@ -39,14 +47,19 @@ class Score:
             for stage in (
                 *(edit.index(step) for edit in part.edits),
                 *([part.boosts.index(step)] if part.boosts else []),
+                *([part.factors.index(step)] if part.factors else []),
             )
         )
         if stages not in self._cascades:
             pictures = [self._picture(part, step) for part in self._parts]
-            self._cascades[stages] = Cascade(pictures, self._timetables, layers=self._layers, recorder=self._recorder)
+            self._cascades[stages] = Cascade(
+                pictures, self._timetables, layers=self._layers, recorder=self._recorder, tell=self._tell
+            )
         return self._cascades[stages]
 
     def _picture(self, part: Part, step: int) -> Picture:
         edits = tuple(scheduled.stages[scheduled.index(step)] for scheduled in part.edits)
         boosts = part.boosts.stages[part.boosts.index(step)] if part.boosts else None
-        return Picture(edits, boosts, self._mask)
+        # A host without an encoder that tells words apart has none of the plan's factors.
+        factors = part.factors.stages[part.factors.index(step)] if part.factors else ()
+        return Picture(edits, boosts, self._mask, factors or (TokenFactors(()),) * len(part.plan.concepts))

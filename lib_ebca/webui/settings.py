@@ -8,6 +8,7 @@ from modules import shared
 DIRECTIVES = "ebca_directives_without_checkbox"
 CHIPS = "ebca_word_chips"
 CHIP_FACTOR = "ebca_chip_factor"
+VECTORS = "ebca_head_vectors"
 
 
 def add() -> None:
@@ -16,7 +17,7 @@ def add() -> None:
     options = {
         DIRECTIVES: shared.OptionInfo(
             True, "Directives in the prompt act without the checkbox", gr.Checkbox, section=section
-        ).info("<edit:…>, <bcu:…> and <boost:…> also act while the EBCA accordion is closed"),
+        ).info("<edit:…>, <bcu:…>, <boost:…> and the other directives also act while the EBCA accordion is closed"),
         CHIPS: shared.OptionInfo(True, "Word chips under the prompt", gr.Checkbox, section=section)
         .info("click a word to boost it")
         .needs_reload_ui(),
@@ -26,6 +27,9 @@ def add() -> None:
             gr.Slider,
             {"minimum": 1, "maximum": 5, "step": 0.1},
             section=section,
+        ),
+        VECTORS: shared.OptionInfo("", "File of head relevance vectors", gr.Textbox, section=section).info(
+            "for <concept:…>; empty: the published ones of SD 1 and SDXL; others are measured by ebca heads measure"
         ),
     }
     for name, option in options.items():
@@ -40,3 +44,8 @@ def directives_act() -> bool:
 def chip_factor() -> float:
     """The factor of a boost made by a word chip."""
     return float(getattr(shared.opts, CHIP_FACTOR, 2.5))
+
+
+def vectors_file() -> str:
+    """The file of head relevance vectors; empty for the published ones."""
+    return str(getattr(shared.opts, VECTORS, "") or "").strip()

@@ -69,22 +69,30 @@ def boost_weights(
     Raises:
         WordError: none of the texts, here or elsewhere, holds the word of a boost.
     """
-    tokenizer = tokenizer_of(encoder)
-    read = [tokenised(encoder, text) for text in texts]
-    weights = [[1.0] * len(each.tokens) for each in read]
+    weights = [[1.0] * len(tokenised(encoder, text).tokens) for text in texts]
     for boost in boosts:
-        failures = []
-        for each, factors in zip(read, weights, strict=True):
-            try:
-                rows = _rows(each, boost, tokenizer)
-            except WordError as error:
-                failures.append(error)
-                continue
+        for rows, factors in zip(word_rows(encoder, texts, boost, elsewhere), weights, strict=True):
             for row in rows:
                 factors[row] *= boost.factor
-        if len(failures) == len(read) and not any(_holds(encoder, text, boost) for text in elsewhere):
-            raise failures[0]
     return [tuple(factors) for factors in weights]
+
+
+def word_rows(encoder: Any, texts: Sequence[str], boost: Boost, elsewhere: Sequence[str] = ()) -> list[tuple[int, ...]]:
+    """The rows of a boost's word in each of ``texts``; none where only another of them has it.
+
+    Raises:
+        WordError: none of the texts, here or elsewhere, holds the word.
+    """
+    tokenizer, found, failures = tokenizer_of(encoder), [], []
+    for text in texts:
+        try:
+            found.append(_rows(tokenised(encoder, text), boost, tokenizer))
+        except WordError as error:
+            failures.append(error)
+            found.append(())
+    if len(failures) == len(texts) and not any(_holds(encoder, text, boost) for text in elsewhere):
+        raise failures[0]
+    return found
 
 
 def _rows(read: TokenisedPrompt, boost: Boost, tokenizer: Any) -> tuple[int, ...]:

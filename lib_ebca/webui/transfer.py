@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
@@ -33,7 +34,7 @@ def read(prompt: str, *rows: Any) -> list[Any]:
     held = [row for row in form.edits if row.text.strip()] + list(map(EditRow.of, parsed.plan.edits))
     if len(held) > EDITS:
         raise gr.Error(f"the prompt's edits and the rows' are {len(held)}: there are {EDITS} rows")
-    others = write(Plan(parsed.plan.stated_update, (), parsed.plan.boosts))
+    others = write(replace(parsed.plan, update=parsed.plan.stated_update, edits=()))
     return [" ".join(filter(None, (parsed.text, others))), *_values(held)]
 
 

@@ -111,5 +111,6 @@ def test_the_settings_are_on_our_page(host: Any) -> None:
         "ebca_directives_without_checkbox",
         "ebca_word_chips",
         "ebca_chip_factor",
+        "ebca_head_vectors",
     }
     assert all(labels[name].section == ("ebca", "EBCA") for name in labels if name.startswith("ebca_"))
