@@ -9,19 +9,24 @@ from typing import Annotated
 
 import torch
 import typer
+from diffusers import AutoencoderKL
 
+from .book import evaluate_book, get_eye, get_scorer
 from .card import write_card
 from .compvis import export_compvis
+from .evaluate import STEPS
 from .loop import Budget
 from .networks import BOOK, FULL, TINY, TINY_BOOK
 from .stages import (
     Recipe,
+    Workshop,
     compare_snapshots,
     evaluate_model,
     export,
     get_denoiser,
     get_tokenizer,
     get_vae,
+    load_model,
     note_time,
     open_workshop,
 )
@@ -34,6 +39,8 @@ class Stage(str, Enum):
 
     vae = "vae"
     denoiser = "denoiser"
+    judge = "judge"
+    scorer = "scorer"
     export = "export"
     card = "card"
 
@@ -79,7 +86,7 @@ def train(
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.card,
-    only: Annotated[Stage | None, typer.Option(help="vae or denoiser alone: the two may run side by side.")] = None,
+    only: Annotated[Stage | None, typer.Option(help="vae, denoiser, judge or scorer alone: side by side.")] = None,
 ) -> None:
     """Make the embedded model. Run the same command again to go on where it stopped."""
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -89,8 +96,8 @@ def train(
         raise typer.Exit(2)
     torch.set_float32_matmul_precision("high")
     torch.backends.cudnn.benchmark = True
-    if only not in (None, Stage.vae, Stage.denoiser):
-        typer.echo(f"--only {only.value}: only vae and denoiser can be made alone", err=True)
+    if only in (Stage.export, Stage.card) or (only in (Stage.judge, Stage.scorer) and not book):
+        typer.echo(f"--only {only.value}: alone are made vae and denoiser, of book also judge and scorer", err=True)
         raise typer.Exit(2)
     try:
         recipe = Recipe(
@@ -112,6 +119,8 @@ def train(
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     shop = open_workshop(out, chosen, recipe, compile_unet, checkpoint_seconds)
+    # The recipe that was found decides.
+    book = shop.recipe.world == WorldName.book.value
     number = pictures or (8 if quick else 256)
     batch = 256 if cuda else 32
 
@@ -119,8 +128,8 @@ def train(
         return ORDER.index(until) >= ORDER.index(stage)
 
     tokenizer = get_tokenizer(shop)
-    if only is Stage.denoiser:
-        get_denoiser(shop, tokenizer)
+    if only is not None and only is not Stage.vae:
+        _make_alone(shop, only, quick)
         return
     began = time.perf_counter()
     vae = get_vae(shop)
@@ -130,13 +139,10 @@ def train(
     began = time.perf_counter()
     get_denoiser(shop, tokenizer)
     note_time(shop, "denoiser", time.perf_counter() - began)
-    if not reached(Stage.export):
-        return
     if book:
-        # Its judge is still to come; until then the last weights are taken and nothing is claimed.
-        export(shop, vae, tokenizer, 100)
-        export_compvis(shop.model, shop.out / "compvis")
-        typer.echo(f"done: {shop.model}, not judged")
+        _finish_book(shop, vae, until, number, batch, quick)
+        return
+    if not reached(Stage.export):
         return
     began = time.perf_counter()
     comparison = compare_snapshots(shop, vae, tokenizer, -(-number // 4), batch)
@@ -150,3 +156,32 @@ def train(
     export_compvis(shop.model, shop.out / "compvis")
     write_card(shop)
     typer.echo(f"done: {shop.model}")
+
+
+def _make_alone(shop: Workshop, stage: Stage, quick: bool) -> None:
+    """One thing that does not wait for another. The judge sees round trips if the VAE is there, else drawings alone."""
+    tokenizer = get_tokenizer(shop)
+    if stage is Stage.denoiser:
+        get_denoiser(shop, tokenizer)
+    elif stage is Stage.scorer:
+        get_scorer(shop, tokenizer, quick)
+    else:
+        vae = get_vae(shop) if (shop.work / "vae.pt").exists() else None
+        get_eye(shop, vae, quick)
+
+
+def _finish_book(shop: Workshop, vae: AutoencoderKL, until: Stage, pictures: int, batch: int, quick: bool) -> None:
+    """The book's judge, scorer, export and figures, as far as `until`."""
+    tokenizer, last = get_tokenizer(shop), ORDER.index(until)
+    if last >= ORDER.index(Stage.judge):
+        _make_alone(shop, Stage.judge, quick)
+    if last >= ORDER.index(Stage.scorer):
+        _make_alone(shop, Stage.scorer, quick)
+    if last >= ORDER.index(Stage.export):
+        export(shop, vae, tokenizer, 100)
+        export_compvis(shop.model, shop.out / "compvis")
+    if last >= ORDER.index(Stage.card):
+        eye = get_eye(shop, vae, quick)
+        judged, steps = (pictures, 2) if quick else (1000, STEPS)
+        evaluate_book(shop, load_model(shop.model, shop.device), eye, pictures, batch, judged, steps)
+        typer.echo(f"done: {shop.model}")

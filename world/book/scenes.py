@@ -125,15 +125,15 @@ def clashes(style: str, noun: str, colour_number: int, background: str) -> bool:
     return distance < TOO_NEAR
 
 
-def sample_scene(random: random.Random, double_share: float = DOUBLE_SHARE) -> Scene:
-    """One random scene without the held-out pairs of nouns."""
+def sample_scene(random: random.Random, double_share: float = DOUBLE_SHARE, all_pairs: bool = False) -> Scene:
+    """One random scene, without the held-out pairs of nouns unless `all_pairs`, as a judge must know them."""
     style = random.choices(STYLES, STYLE_SHARES)[0]
     kind = random.random()
     if kind >= double_share:
         return _framed(random, (_single(random, style),), style)
     if kind < WORN_PAIRS * double_share:
-        return _framed(random, _worn_pair(random, style), style, worn=True)
-    return _framed(random, _pair(random, style), style)
+        return _framed(random, _worn_pair(random, style, all_pairs), style, worn=True)
+    return _framed(random, _pair(random, style, all_pairs), style)
 
 
 def _noun(random: random.Random) -> str:
@@ -148,10 +148,12 @@ def _colour(random: random.Random, noun: str, style: str) -> str | None:
     return random.choice(COLOURS[:-1] if style == "line drawing" else COLOURS)
 
 
-def _couple(random: random.Random, first: tuple[str, ...] | None, second: tuple[str, ...] | None) -> tuple[str, str]:
+def _couple(
+    random: random.Random, all_pairs: bool, first: tuple[str, ...] | None = None, second: tuple[str, ...] | None = None
+) -> tuple[str, str]:
     while True:
         pair = tuple(_noun(random) if among is None else random.choice(among) for among in (first, second))
-        if pair[0] != pair[1] and not pair_held_out(*pair):
+        if pair[0] != pair[1] and (all_pairs or not pair_held_out(*pair)):
             return pair[0], pair[1]
 
 
@@ -166,8 +168,8 @@ def _single(random: random.Random, style: str) -> Thing:
     return Thing(noun, _colour(random, noun, style), x, y, size, **_loose(random))  # type: ignore[arg-type]
 
 
-def _pair(random: random.Random, style: str) -> tuple[Thing, Thing]:
-    nouns, sizes = _couple(random, None, None), (random.uniform(*PAIR_SIZE), random.uniform(*PAIR_SIZE))
+def _pair(random: random.Random, style: str, all_pairs: bool) -> tuple[Thing, Thing]:
+    nouns, sizes = _couple(random, all_pairs), (random.uniform(*PAIR_SIZE), random.uniform(*PAIR_SIZE))
     centres = place_two(random, sizes)
     first, second = (
         Thing(noun, _colour(random, noun, style), *centre, size, **_loose(random))  # type: ignore[arg-type]
@@ -188,8 +190,8 @@ def place_two(random: random.Random, sizes: tuple[float, float]) -> tuple[tuple[
     return left, right
 
 
-def _worn_pair(random: random.Random, style: str) -> tuple[Thing, Thing]:
-    wearer, worn = _couple(random, WEARERS, WORN)
+def _worn_pair(random: random.Random, style: str, all_pairs: bool) -> tuple[Thing, Thing]:
+    wearer, worn = _couple(random, all_pairs, WEARERS, WORN)
     size = random.uniform(*WEARER_SIZE)
     low = FILLED * size + MARGIN
     x, y = random.uniform(low, SIZE - low), random.uniform(SIZE / 2 + 4, SIZE - 0.42 * size)

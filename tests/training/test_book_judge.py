@@ -1,0 +1,83 @@
+"""The book's judge, scorer and figures, trained for a few steps at tiny size."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from transformers import CLIPModel, CLIPProcessor
+from typer.testing import CliRunner
+
+from training.book import prompt_sets, rates
+from training.cli import app
+from training.eye import draw_scenes, eye_accuracy, train_eye
+from training.loop import Budget, LoopSettings
+from training.scorer import contrast
+from world.book.captions import WORDS
+from world.book.judge import Sighting
+
+CPU = torch.device("cpu")
+
+
+def test_the_eye_learns_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    def settings(stop_at: int | None = None) -> LoopSettings:
+        return LoopSettings(Budget(steps=6), 1e-3, checkpoint_seconds=1e9, stop_at=stop_at)
+
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole = train_eye(tmp_path / "whole", settings(), 2, CPU, 0, widths=(16, 16, 16))
+    train_eye(tmp_path / "parts", settings(3), 2, CPU, 0, widths=(16, 16, 16))
+    resumed = train_eye(tmp_path / "parts", settings(), 2, CPU, 0, widths=(16, 16, 16))
+    assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
+    found = eye_accuracy(whole, 4, 0)
+    assert set(found) == {"one", "two"} and found["two"].n == 4
+
+
+def test_fresh_scenes_of_the_judge_hold_one_thing_or_two() -> None:
+    assert {len(scene.things) for scene in draw_scenes(30, 1, 0.0)} == {1}
+    assert {len(scene.things) for scene in draw_scenes(30, 1, 1.0)} == {2}
+
+
+def test_pictures_of_one_caption_are_all_right_for_it() -> None:
+    ids = torch.tensor([[1, 2], [1, 2], [3, 4]])
+    perfect = 30 * torch.tensor([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    assert contrast(perfect, ids) == pytest.approx(2 / 3 * 0.6931, abs=1e-3)
+    assert contrast(perfect.roll(1, 0), ids) > 5
+
+
+def test_prompts_ask_for_what_they_say() -> None:
+    sets = prompt_sets(12, 3)
+    assert {len(asked) for asked in sets.values()} == {12}
+    for asked in (a for group in sets.values() for a in group):
+        assert set(asked.prompt.split()) <= set(WORDS)
+        for wanted in asked.wanted:
+            assert wanted.noun in asked.prompt
+            assert wanted.colour is None or f"{wanted.colour} {wanted.noun}" in asked.prompt
+    assert all(len(a.wanted) == 2 for a in sets["two animals"])
+    pair = sets["two animals"][:1]
+    both = [tuple(Sighting(w.noun, None, 1.0, 1.0) for w in pair[0].wanted)]
+    assert rates(pair, both)["exact"].rate == 1 and rates(pair, [both[0][:1]])["neglected"].rate == 1
+
+
+def test_one_command_makes_everything(tmp_path: Path) -> None:
+    command = ["--world", "book", "--out", str(tmp_path), "--quick", "--device", "cpu", "--steps-vae", "2"]
+    made = CliRunner().invoke(app, [*command, "--steps-unet", "2", "--batch-unet", "2", "--pictures", "1"])
+    assert made.exit_code == 0, made.output
+    figures = json.loads((tmp_path / "model" / "evaluation.json").read_text())
+    assert set(figures["judge"]) == {"drawings", "after a VAE round trip"}
+    assert figures["rates"]["two animals"]["right"]["n"] == 1
+    assert (tmp_path / "compvis").exists()
+
+    clip, processor = CLIPModel.from_pretrained(tmp_path / "scorer"), CLIPProcessor.from_pretrained(tmp_path / "scorer")
+    given = processor(text=["a cat", "a dog"], images=Image.new("RGB", (128, 128)), return_tensors="pt", padding=True)
+    with torch.no_grad():
+        assert clip(**given).logits_per_image.shape == (1, 2)
+
+
+def test_what_cannot_be_made_alone_is_refused(tmp_path: Path) -> None:
+    asked = CliRunner().invoke(app, ["--out", str(tmp_path / "new"), "--only", "judge"])
+    assert asked.exit_code == 2
+    assert not (tmp_path / "new").exists()
