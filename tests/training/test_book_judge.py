@@ -62,6 +62,7 @@ def test_prompts_ask_for_what_they_say() -> None:
     assert rates(pair, both)["exact"].rate == 1 and rates(pair, [both[0][:1]])["neglected"].rate == 1
 
 
+@pytest.mark.slow
 def test_one_command_makes_everything(tmp_path: Path) -> None:
     command = ["--world", "book", "--out", str(tmp_path), "--quick", "--device", "cpu", "--steps-vae", "2"]
     made = CliRunner().invoke(app, [*command, "--steps-unet", "2", "--batch-unet", "2", "--pictures", "1"])
