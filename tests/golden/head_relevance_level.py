@@ -24,6 +24,7 @@ from lib_ebca.methods.head_relevance import (
     votes,
     weakened_factors,
 )
+from lib_ebca.methods.head_weighted_maps import pooled, scores, subject_maps
 from tests.golden.case import Case
 from tests.golden.unet_level import conducted, unet_named
 
@@ -128,6 +129,22 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
     return {"latents": latents, "trajectory": torch.stack(trajectory), "timesteps": timesteps}
 
 
+def run_weighted_maps(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+    """``A``, ``maxima`` and ``loss`` of maps whose heads are weighted by a concept."""
+    settings = case.meta["settings"]
+    relevances = case.given("in.hrv", dtype)[settings["concepts"]] / 128
+    attention = torch.zeros((), dtype=dtype)
+    for layer in settings["layers"]:
+        first, side = layer["first_column"], layer["side"]
+        own = relevances[:, first : first + layer["heads"]]
+        attention = attention + pooled(case.given(f"in.{layer['input']}", dtype), (side, side), own, settings["res"])
+    text = torch.arange(attention.shape[-1]) > 0
+    maps = subject_maps(attention, text, settings["token_indices"])
+    smoothing = (settings["smooth_attentions"], settings["sigma"], settings["kernel_size"])
+    maxima = scores(maps, *smoothing)
+    return {"A": attention, "maxima": maxima, "loss": (1 - maxima).relu().max()[None]}
+
+
 def misplaced(table: Mapping[str, Any]) -> Sequence[str]:
     """The layers of a published table of heads that stand elsewhere in ours."""
     found = columns({layer["module"]: layer["heads"] for layer in reversed(table["layers"])})
@@ -145,5 +162,6 @@ RUNS: dict[str, Callable[[Case, torch.dtype], dict[str, Tensor]]] = {
     "hrv_layer": run_layers,
     "hrv_weaken": run_layers,
     "hrv_loop": run_loop,
+    "hrv_ae_maps": run_weighted_maps,
 }
 """A run for each level, by its name."""
