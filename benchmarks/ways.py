@@ -17,10 +17,10 @@ from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.layer import prepare as prepare_layers
-from lib_ebca.attention.picture import Picture, Rows, Timetable
+from lib_ebca.attention.picture import Picture, Rows, Timetable, TokenFactors
 from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers, installed, own_projections
-from lib_ebca.language.plan import ContextUpdate, Edit, Plan
+from lib_ebca.language.plan import Concept, ContextUpdate, Edit, Plan
 
 from .architectures import Inputs
 from .published_form import PublishedForm
@@ -96,9 +96,11 @@ def _cascaded(plan: Plan, number: int = NOW) -> Prepare:
         rows, size = Rows.guided(pictures), (inputs.sample.shape[-2], inputs.sample.shape[-1])
         edits, layers = inputs.edits[: len(plan.edits)], len(cross_attention_layers(unet))
         timetable = Timetable.of(plan, STEPS)
+        heads = tuple(torch.linspace(0.2, 3, layer.heads) for _, layer in cross_attention_layers(unet))
+        factors = tuple(TokenFactors((3, 4), heads=heads) for _ in plan.concepts)
 
         def fresh() -> Cascade:
-            return Cascade([Picture(edits)] * pictures, [timetable] * pictures, layers=layers)
+            return Cascade([Picture(edits, factors=factors)] * pictures, [timetable] * pictures, layers=layers)
 
         now = SimpleNamespace(cascade=fresh())
 
@@ -168,6 +170,10 @@ WAYS: Mapping[str, Way] = {
     "2 edits": Way("2 edits", _cascaded(Plan(edits=_EDITS[:2]))),
     "moving edit": Way("1 edit with BCU on it", _cascaded(Plan(edits=_MOVING))),
     "bcu+moving": Way("BCU and 1 edit with BCU on it", _cascaded(Plan(_BCU, _MOVING))),
+    "concept": Way(
+        "a concept on a word of two tokens", _cascaded(Plan(concepts=(Concept("word", (("Color", 1.0),)),)))
+    ),
+    "bcu+concept": Way("BCU and a concept", _cascaded(Plan(_BCU, concepts=(Concept("word", (("Color", 1.0),)),)))),
     "pag": Way("diffusers' perturbed-attention guidance, mid block", _perturbed, peer=True),
     "published": Way("the published formulas, unoptimised: BCU", _published(0), peer=True),
     "published+2": Way("the published formulas, unoptimised: BCU and 2 edits", _published(2), peer=True),

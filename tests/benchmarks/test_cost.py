@@ -79,6 +79,9 @@ COSTS = {
     "2 edits": Cost(2, 0, -2, -1, (8, 11)),
     "moving edit": Cost(2, 2, 0, 0, (69, 91)),
     "bcu+moving": Cost(2, 4, 2, 1, (144, 186)),
+    # Nothing is made or multiplied: the factors are in the values that are kept.
+    "concept": Cost(0, 0, -2, -1, (-21, -20)),
+    "bcu+concept": Cost(0, 2, 0, 0, (54, 75)),
 }
 
 
