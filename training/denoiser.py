@@ -16,7 +16,7 @@ from .loop import LoopSettings, fall, reduced_precision, run_loop, step_generato
 from .networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
 from .tokenizer import CaptionTokens
 from .vae import fit_latent
-from .worlds import WORLDS, World
+from .worlds import WORLDS, Samples, World
 
 # Together with the held-out captions, whose scenes go without words, about a tenth.
 CAPTION_DROPOUT = 0.04
@@ -81,10 +81,11 @@ def train_denoiser(
     attention = nullcontext() if cuda else sdpa_kernel(SDPBackend.MATH)
 
     maps = watch(model.unet)
+    samples = Samples(world, batch, seed + 1, device, world.double_share)
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 1, step)
-        sample = world.sample(batch, generator, device, world.double_share(step))
+        sample = samples(step, generator)
         dropped = torch.rand(batch, generator=generator, device=device) < CAPTION_DROPOUT
         dropped = dropped | sample.held_out
         ids, slots = tokens(sample.words, dropped), tokens.slots(sample.words, dropped)

@@ -17,6 +17,7 @@ from world.book.judge import agrees
 from world.book.render import render
 from world.book.scenes import Scene, sample_scene
 
+from .ahead import Ahead, usual_workers
 from .evaluate import Rate, rate
 from .loop import LoopSettings, run_loop, step_generator
 
@@ -53,18 +54,22 @@ def train_eye(
     torch.manual_seed(seed + 2)
     eye = Eye(widths).to(device)
 
+    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+        scenes = draw_scenes(batch, (seed + 2) * 1_000_003 + step)
+        return (render(scenes).pictures, *targets(scenes))
+
+    ahead = Ahead(draw, usual_workers(device))
+
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 2, step)
-        scenes = draw_scenes(batch, (seed + 2) * 1_000_003 + step)
-        bumps, numbers = targets(scenes)
-        pictures = render(scenes).pictures.to(device)
+        pictures, bumps, numbers = (t.to(device) for t in ahead(step))
         count = round(ROUND_TRIPS * batch) if vae is not None else 0
         if vae is not None and count:
             pictures[:count] = round_trip(vae, pictures[:count], generator)
         shade = BRIGHTNESS * torch.randn(batch, 3, 1, 1, generator=generator, device=device)
         grain = NOISE * torch.randn(pictures.shape, generator=generator, device=device)
         centres, colours = eye((pictures + shade + grain).clamp(0, 1))
-        return eye_loss(centres, colours, bumps.to(device), numbers.to(device))
+        return eye_loss(centres, colours, bumps, numbers)
 
     trained = run_loop(eye, loss, settings, folder, "eye", device)
     assert isinstance(trained, Eye)

@@ -16,11 +16,12 @@ from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenize
 
 from .loop import LoopSettings, run_loop, step_generator
 from .tokenizer import LENGTH, CaptionTokens, save_tokenizer
-from .worlds import World
+from .worlds import Samples, World
 
 # CLIP's own, which every processor and every protocol knows.
 MEAN, SPREAD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PATCH = 16
+DOUBLE_SHARE = 0.5
 
 
 class Towers(nn.Module):
@@ -82,10 +83,11 @@ def train_scorer(
     """Train (or resume) the scorer; averaged weights."""
     torch.manual_seed(seed + 3)
     towers = Towers(make_clip(tokenizer, world.size, width, layers, width)).to(device)
+    samples = Samples(world, batch, seed + 3, device, lambda step: DOUBLE_SHARE)
     tokens = CaptionTokens(tokenizer, device, world.words)
 
     def loss(step: int, steps: int) -> Tensor:
-        sample = world.sample(batch, step_generator(device, seed + 3, step), device)
+        sample = samples(step, step_generator(device, seed + 3, step))
         ids = tokens(sample.words)
         return contrast(towers(sample.pictures, ids), ids)
 

@@ -20,7 +20,7 @@ from torch.nn import functional
 from .latent import LinearLatent, fit_linear_latent
 from .loop import LoopSettings, reduced_precision, run_loop, step_generator, write_text_atomically
 from .networks import FULL, Sizes, make_vae
-from .worlds import WORLDS, World
+from .worlds import WORLDS, Samples, World
 
 BLOCK = 4
 NOISE = 0.12
@@ -89,9 +89,11 @@ def train_vae(
     if cuda:
         vae = vae.to(memory_format=torch.channels_last)
 
+    samples = Samples(world, batch, seed, device, lambda step: DOUBLE_SHARE)
+
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed, step)
-        sample = world.sample(batch, generator, device, DOUBLE_SHARE)
+        sample = samples(step, generator)
         pictures = 2 * sample.pictures - 1
         wanted = target(pictures)
         noise = torch.randn(wanted.shape, generator=generator, device=device)
@@ -123,10 +125,11 @@ def measure_latents(
     vae: AutoencoderKL, device: torch.device, seed: int, world: World = WORLDS["shapes"]
 ) -> dict[str, float]:
     """Spread of the latents, the signal-to-noise ratio of a round trip in dB, and channel means."""
-    pictures = 2 * world.sample(256, step_generator(device, seed, 10**6), device).pictures - 1
-    batches = pictures.split(64)
-    latents = torch.cat([vae.encode(b).latent_dist.mean for b in batches])
-    rebuilt = torch.cat([vae.decode(z).sample for z in latents.split(64)])
+    # As many pixels in every world.
+    count = 256 * 64**2 // world.size**2
+    pictures = 2 * world.sample(count, step_generator(device, seed, 10**6), device).pictures - 1
+    latents = torch.cat([vae.encode(b).latent_dist.mean for b in pictures.split(16)])
+    rebuilt = torch.cat([vae.decode(z).sample for z in latents.split(16)])
     error = (rebuilt.clamp(-1, 1) - pictures).square().flatten(1).mean(1)
     channels = {f"mean_{i}": float(m) for i, m in enumerate(latents.mean((0, 2, 3)))}
     spreads = {f"std_{i}": float(s) for i, s in enumerate(latents.std((0, 2, 3)))}

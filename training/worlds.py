@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,7 +18,9 @@ from world.shapes import captions as shapes_captions
 from world.shapes import render as shapes_render
 from world.shapes import scenes as shapes_scenes
 
+from .ahead import Ahead, usual_workers
 from .grounding import BEHIND, FIRST_OBJECT, NOBODY, SECOND_OBJECT
+from .loop import step_generator
 
 NOTHING = -1
 
@@ -36,16 +40,21 @@ class Sample:
     regions: Tensor
     held_out: Tensor
 
+    def to(self, device: torch.device) -> Sample:
+        return Sample(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in dataclasses.fields(self)})
+
 
 class World(Protocol):
     """What the trainings ask of a world. `size`: side of its pictures; `factor`: how much the VAE shrinks them;
-    `words`: every word of its captions; `merges`: what its tokenizer learns."""
+    `words`: every word of its captions; `merges`: what its tokenizer learns; `drawn_ahead`: whether it draws on the
+    CPU, so that other processes had better do it."""
 
     name: str
     size: int
     factor: int
     words: tuple[str, ...]
     merges: int
+    drawn_ahead: bool
 
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
@@ -63,6 +72,7 @@ class Shapes:
     """Coloured shapes, drawn on the device itself."""
 
     name, size, factor, words, merges = "shapes", shapes_scenes.SIZE, 4, shapes_captions.WORDS, 146
+    drawn_ahead = False
 
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
@@ -107,6 +117,7 @@ class Book:
     """Emoji with real nouns, drawn on the CPU wherever the training runs."""
 
     name, size, factor, words, merges = "book", book_scenes.SIZE, 8, book_captions.WORDS, 300
+    drawn_ahead = True
     # Two things are learnt sooner by a model that knows some of them alone.
     first_share, last_share, share_steps = 0.2, 0.5, 6000
 
@@ -141,3 +152,31 @@ class Book:
 
 
 WORLDS: dict[str, World] = {world.name: world for world in (Shapes(), Book())}
+
+
+class Samples:
+    """The samples of a training's steps, on its device: drawn there, or ahead where the world draws on the CPU."""
+
+    def __init__(
+        self,
+        world: World,
+        batch: int,
+        seed: int,
+        device: torch.device,
+        double_share: Callable[[int], float],
+        workers: int | None = None,
+    ) -> None:
+        self._world, self._batch, self._seed, self._device = world, batch, seed, device
+        self._share = double_share
+        workers = usual_workers(device) if workers is None else workers
+        self._ahead = Ahead(self._draw, workers) if world.drawn_ahead else None
+
+    def __call__(self, step: int, generator: torch.Generator) -> Sample:
+        """What step `step` sees; `generator` is the step's own, on the device."""
+        if self._ahead is not None:
+            return self._ahead(step).to(self._device)
+        return self._world.sample(self._batch, generator, self._device, self._share(step))
+
+    def _draw(self, step: int) -> Sample:
+        cpu = torch.device("cpu")
+        return self._world.sample(self._batch, step_generator(cpu, self._seed, step), cpu, self._share(step))
