@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Generic, TypeVar
 
 import torch
@@ -39,7 +39,8 @@ class Ahead(Generic[T]):
 
     def __init__(self, make: Callable[[int], T], workers: int) -> None:
         self._make, self._workers = make, workers
-        self._next, self._coming = -1, iter(())  # type: int, Iterator[T]
+        self._next = -1
+        self._coming: Iterator[T] = iter(())
 
     def __call__(self, step: int) -> T:
         if not self._workers:
