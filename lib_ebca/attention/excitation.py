@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.excite_record import ExciteRecord
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.attention.subjects import Asked, Subject, Subjects, level_of
 from lib_ebca.attention.watcher import EnoughRead, Watcher
@@ -57,34 +58,6 @@ class Reading:
 
 
 USUAL = Reading()
-
-
-@dataclass(frozen=True)
-class ExciteRecord:
-    """One picture at one altered step.
-
-    Attributes:
-        step: number of the step.
-        picture: number of the picture.
-        scores: of each subject, by name, before the step was altered and after the last evaluation that saw them.
-        after: as they were measured last within the step.
-        losses: before each move of the latent, and where it was looked at only.
-        updates: how often the latent was moved.
-        refinements: how many of the moves were refinement.
-        evaluations: how often the picture was evaluated with a gradient.
-        target: the score that the refinement asked for; None where the step has none.
-    """
-
-    step: int
-    picture: int
-    scores: dict[str, float]
-    after: dict[str, float]
-    losses: tuple[float, ...]
-    updates: int
-    refinements: int
-    evaluations: int
-    target: float | None
-    maps: dict[str, Tensor] = field(default_factory=dict, compare=False)
 
 
 class Excitation:
@@ -132,6 +105,10 @@ class Excitation:
         self._before = -1
         self._seen: dict[int, list[dict[str, float]]] = {}
         self._maps: dict[int, dict[str, Tensor]] = {}
+
+    def read(self, pictures: Sequence[Subjects]) -> None:
+        """From now on the subjects are these: a prompt that changes over the steps has others."""
+        self.pictures = tuple(pictures)
 
     def wants(self, number: int) -> bool:
         """Whether evaluation ``number`` is altered."""
@@ -187,7 +164,7 @@ class Excitation:
                 scores = subject_scores(
                     attention[place],
                     size,
-                    torch.tensor(self.pictures[row].text, device=attention.device),
+                    self._text(row, attention),
                     [subject.tokens for subject in subjects[place]],
                     self._reading.objective,
                     self._mask(row, size, attention),
@@ -205,6 +182,11 @@ class Excitation:
             if mask is not None:
                 steps[place] *= mask
         return Measured(tuple(worst), steps)
+
+    def _text(self, row: int, attention: Tensor) -> Tensor:
+        """The tokens that share the pixels; a host may have filled the context up with more of them."""
+        text = torch.tensor(self.pictures[row].text, device=attention.device)
+        return F.pad(text, (0, attention.shape[-1] - len(text)))
 
     def _plain(self, watcher: Watcher) -> Cascade:
         still = Timetable((Values(),))

@@ -14,7 +14,7 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.excitation import Excitation, Reading
 from lib_ebca.attention.picture import Rows
 from lib_ebca.attention.subjects import Subjects, level_of
-from lib_ebca.hosts.patch import replaced
+from lib_ebca.hosts.patch import frozen, replaced
 from lib_ebca.hosts.run import Run
 from lib_ebca.hosts.unet import Arguments, levels_of
 
@@ -50,17 +50,11 @@ class Exciter:
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Listen to the scheduler for the length of the block; the UNet's weights need no gradients within it."""
-        trained = [parameter for parameter in self._unet.parameters() if parameter.requires_grad]
         with ExitStack() as stack:
             stack.enter_context(replaced(self._scheduler, "scale_model_input", self._scaled))
             stack.enter_context(replaced(self._scheduler, "step", self._stepped))
-            try:
-                for parameter in trained:
-                    parameter.requires_grad_(False)
-                yield
-            finally:
-                for parameter in trained:
-                    parameter.requires_grad_(True)
+            stack.enter_context(frozen(self._unet))
+            yield
 
     def begin(
         self, subjects: Sequence[Subjects], steps: int, masks: Sequence[Tensor | None], run: Run, maps: bool

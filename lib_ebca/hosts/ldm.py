@@ -56,6 +56,36 @@ def cross_attention_layers(unet: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
+def levels_of(unet: nn.Module) -> list[int]:
+    """How often the latent's sides are halved in each of :func:`cross_attention_layers`."""
+    level = 0
+    levels: dict[tuple[str, int | None], int] = {}
+    for part in _PARTS:
+        blocks = getattr(unet, part, nn.Module())
+        # The middle is one block, the others are lists of them.
+        for number, block in enumerate([blocks] if part == "middle_block" else blocks.children()):
+            kinds = {type(module).__name__ for module in block.modules()}
+            level += "Downsample" in kinds and part == "input_blocks"
+            levels[part, None if part == "middle_block" else number] = level
+            level -= "Upsample" in kinds and part == "output_blocks"
+    found = []
+    for name, _ in cross_attention_layers(unet):
+        part, block = name.split(".")[:2]
+        found.append(levels[part, None if part == "middle_block" else int(block)])
+    return found
+
+
+@contextmanager
+def unchecked(unet: nn.Module) -> Iterator[None]:
+    """Without the checkpointing that sgm's configurations ask for: within it nothing has a gradient on the way."""
+    with ExitStack() as stack:
+        for module in unet.modules():
+            for name in ("checkpoint", "use_checkpoint"):
+                if vars(module).get(name) is True:
+                    stack.enter_context(replaced(module, name, False))
+        yield
+
+
 @contextmanager
 def installed(
     unet: nn.Module,

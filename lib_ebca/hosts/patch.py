@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from torch import nn
+
 
 @contextmanager
 def replaced(owner: object, name: str, value: object) -> Iterator[None]:
@@ -24,3 +26,16 @@ def replaced(owner: object, name: str, value: object) -> Iterator[None]:
             attributes[name] = before
         else:
             attributes.pop(name, None)
+
+
+@contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """The model's weights need no gradients within the block: less is kept where one is taken through it."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    try:
+        for parameter in trained:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad_(True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from lib_ebca.attention.excitation import ExciteRecord
+from lib_ebca.attention.excite_record import ExciteRecord
 from lib_ebca.attention.record import AttentionMaps, EnergyRecord, Recorder
 from lib_ebca.language.words import TokenisedPrompt
 

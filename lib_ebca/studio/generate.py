@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib_ebca.attention.excite_record import subjects_told
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import scheduler_for
-from lib_ebca.studio.subjects import subjects_told
 
 if TYPE_CHECKING:
     from PIL.Image import Image

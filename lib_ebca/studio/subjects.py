@@ -1,4 +1,4 @@
-"""What was done for the subjects of a picture: in sentences, as a plot of their scores, and as their maps."""
+"""What was done for the subjects of a picture: a plot of their scores, and their maps."""
 
 from __future__ import annotations
 
@@ -13,23 +13,7 @@ from lib_ebca.studio.sheet import contact_sheet
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-    from lib_ebca.attention.excitation import ExciteRecord
-
-
-def subjects_told(records: Sequence[ExciteRecord], picture: int) -> tuple[str, ...]:
-    """A sentence on a picture's subjects: how often its latent was moved, and each one's first and last score."""
-    own = [record for record in records if record.picture == picture]
-    if not own:
-        return ()
-    first: dict[str, float] = {}
-    last: dict[str, float] = {}
-    for record in own:
-        first = record.scores | first
-        last |= record.after
-    scores = ", ".join(f"{name} {first[name]:.2f} to {last[name]:.2f}" for name in last)
-    refined = sum(record.refinements for record in own)
-    steps = f"{len(own)} step" + ("s" if len(own) != 1 else "")
-    return (f"Subjects: the latent was moved in {steps}, refined {refined} times; scores {scores}.",)
+    from lib_ebca.attention.excite_record import ExciteRecord
 
 
 def scores(records: Sequence[ExciteRecord], title: str) -> bytes:

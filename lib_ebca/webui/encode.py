@@ -13,6 +13,7 @@ from modules import extra_networks, prompt_parser, sd_samplers, shared
 from torch import Tensor
 
 from lib_ebca.attention.picture import TokenFactors
+from lib_ebca.attention.subjects import Subjects
 from lib_ebca.language.plan import Plan
 from lib_ebca.methods.head_vectors import HeadVectors
 from lib_ebca.webui import concepts, tokens
@@ -35,13 +36,14 @@ class Scheduled(Generic[Stage]):
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """One conditional row of an image: the image's plan and editorial contexts, this row's boosts and factors."""
+    """One conditional row of an image: its plan and editorial contexts, this row's boosts, factors and subjects."""
 
     image: int
     plan: Plan
     edits: tuple[Scheduled[Tensor], ...]
     boosts: Scheduled[tuple[float, ...]] | None
     factors: Scheduled[tuple[TokenFactors, ...]] | None = None
+    subjects: Scheduled[Subjects] | None = None
 
 
 class Encoder:
@@ -72,8 +74,9 @@ class Encoder:
             edits = tuple(contexts[edit.text] for edit in each.plan.edits)
             boosts = _staged(p, prompt, hires, _boosts(each.plan))
             factors = _staged(p, prompt, hires, _factors(each.plan, vectors))
-            for own_boosts, own_factors in zip(boosts, factors, strict=True):
-                result.append(Part(image, each.plan, edits, own_boosts, own_factors))
+            subjects = _subjects(p, prompt, each.plan, hires)
+            for own in zip(boosts, factors, subjects, strict=True):
+                result.append(Part(image, each.plan, edits, *own))
         return tuple(result)
 
     def _contexts(self, p: Any, texts: Sequence[str], hires: bool) -> dict[str, Scheduled[Tensor]]:
@@ -149,6 +152,15 @@ def _factors(plan: Plan, vectors: HeadVectors | None) -> Read[tuple[TokenFactors
     if vectors is None or not plan.concepts:
         return None
     return lambda encoder, texts, other: concepts.factors_of(encoder, texts, plan.concepts, vectors, other)
+
+
+def _subjects(p: Any, prompt: str, plan: Plan, hires: bool) -> list[Scheduled[Subjects] | None]:
+    parts = subprompts(prompt, p.firstpass_steps, second_steps(p, hires))
+    encoder = tokens.text_encoder(p.sd_model) if any(each.active for each in plan.excite) else None
+    if encoder is None:
+        return [None] * len(parts)
+    found = iter(tokens.subjects(encoder, parts, plan.excite, bool(getattr(p.sd_model, "is_sdxl", False))))
+    return [Scheduled(tuple(end for end, _ in stages), tuple(next(found) for _ in stages)) for stages in parts]
 
 
 def _texts(parts: Sequence[Sequence[tuple[int, str]]]) -> list[str]:

@@ -15,6 +15,7 @@ from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts import ldm
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.webui.encode import Part
+from lib_ebca.webui.excite import Exciter, asked, ready
 from lib_ebca.webui.photo import Photo
 from lib_ebca.webui.rows import RowLedger
 from lib_ebca.webui.score import Score
@@ -49,7 +50,11 @@ class Pass:
         model = shared.sd_model
         unet = model.model.diffusion_model
         conductor = _Conductor(self, denoiser, model.sd_checkpoint_info, unet)
+        config = getattr(sampler, "config", None)
+        conductor.looks_twice = bool(getattr(config, "options", {}).get("second_order", False))
         with ExitStack() as stack:
+            if asked(self.parts):
+                stack.enter_context(ready(unet))
             stack.enter_context(replaced(denoiser, "forward", conductor.denoise(denoiser.forward)))
             stack.callback(unet.register_forward_pre_hook(conductor.evaluate, with_kwargs=True).remove)
             stack.enter_context(ldm.installed(unet, lambda: conductor.cascade, self.tell, traits()))
@@ -58,6 +63,8 @@ class Pass:
             yield
         if conductor.calls and not conductor.cascades:
             self.tell("EBCA was not applied: none of the network's calls could be told apart.")
+        if conductor.exciter is not None:
+            conductor.exciter.told()
         self.finished()
 
 
@@ -108,6 +115,10 @@ class _Conductor:
         self.cascade: Cascade | None = None
         self.calls = 0
         self.cascades = 0
+        self.looks_twice = False
+        self.exciter: Exciter | None = None
+        self._unet = unet
+        self._gradient: Cascade | None = None
         self._pass, self._denoiser, self._checkpoint = planned, denoiser, checkpoint
         self._layers = len(ldm.cross_attention_layers(unet))
         self._score: Score | None = None
@@ -129,6 +140,8 @@ class _Conductor:
                 )
             if sum(repeats) != len(self._pass.parts):
                 self._lose(f"the step has {sum(repeats)} conditional rows where {len(self._pass.parts)} were expected")
+            if asked(self._pass.parts) and not self._lost:
+                self._excite(args, keywords, condition)
             try:
                 return found(*args, **keywords)
             finally:
@@ -138,6 +151,9 @@ class _Conductor:
 
     def evaluate(self, unet: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         """The UNet is about to run (its forward pre-hook)."""
+        if self._gradient is not None:
+            self.cascade = self._gradient
+            return
         # Outside a step the network is asked for something else: an inversion.
         self.calls += self._ledger is not None
         self.cascade = None
@@ -160,6 +176,21 @@ class _Conductor:
         cascade.begin(rows, (sample.shape[-2], sample.shape[-1]), int(self._denoiser.step))
         self.cascade = cascade
         self.cascades += 1
+
+    def _excite(self, args: tuple[Any, ...], keywords: dict[str, Any], condition: Any) -> None:
+        def follow(cascade: Cascade | None) -> None:
+            self._gradient = self.cascade = cascade
+
+        if self.exciter is None:
+            steps = max(1, int(self._denoiser.total_steps))
+            self.exciter = Exciter(
+                self._pass.parts, self._unet, steps, self.looks_twice, self._pass.mask, self._pass.tell, follow
+            )
+        given = dict(
+            zip(("x", "sigma", "uncond", "cond", "cond_scale", "s_min_uncond", "image_cond"), args, strict=False)
+        )
+        given |= keywords
+        self.exciter.move(self._denoiser, given["x"], given["sigma"], condition, given["image_cond"])
 
     def _another_model(self) -> bool:
         swapped = shared.sd_model.sd_checkpoint_info is not self._checkpoint

@@ -6,8 +6,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from lib_ebca.attention.subjects import Subjects, subjects_of
 from lib_ebca.language import words
+from lib_ebca.language.excite import Excite
 from lib_ebca.language.plan import Boost
+from lib_ebca.language.subject_words import subject_words
 from lib_ebca.language.words import Token, TokenisedPrompt, WordError
 
 
@@ -93,6 +96,47 @@ def word_rows(encoder: Any, texts: Sequence[str], boost: Boost, elsewhere: Seque
     if len(failures) == len(texts) and not any(_holds(encoder, text, boost) for text in elsewhere):
         raise failures[0]
     return found
+
+
+def subjects(
+    encoder: Any, parts: Sequence[Sequence[tuple[int, str]]], excites: Sequence[Excite], several_encoders: bool
+) -> list[Subjects]:
+    """The subjects of each stage of each part of one picture's prompt, one after the other.
+
+    A subject may stand in some of the parts that AND divides, but there in every stage: its latent is moved all along.
+
+    Raises:
+        WordError: none of the parts holds a subject's word, or a part holds it in some of its stages alone.
+    """
+    tokenizer = tokenizer_of(encoder)
+    padded_with_end = not several_encoders and getattr(encoder, "id_pad", encoder.id_end) == encoder.id_end
+    read = [[tokenised(encoder, text) for _, text in stages] for stages in parts]
+    kept: list[list[Excite]] = [[] for _ in parts]
+    for excite in excites:
+        failures: list[WordError] = []
+        for own, stages in zip(kept, read, strict=True):
+            missing = [error for stage in stages if (error := _missing(stage, excite, tokenizer)) is not None]
+            if not missing:
+                own.append(excite)
+            elif len(missing) < len(stages):
+                problem = "stands in some stages of the prompt alone, and a subject has to stand in all of them"
+                raise WordError(excite.word, missing[0].words, problem)
+            failures += missing[:1]
+        if len(failures) == len(parts):
+            raise failures[0]
+    return [
+        subjects_of(own, stage, tokenizer, padded_with_end)
+        for own, stages in zip(kept, read, strict=True)
+        for stage in stages
+    ]
+
+
+def _missing(read: TokenisedPrompt, excite: Excite, tokenizer: Any) -> WordError | None:
+    try:
+        subject_words(read, [excite], tokenizer)
+    except WordError as error:
+        return error
+    return None
 
 
 def _rows(read: TokenisedPrompt, boost: Boost, tokenizer: Any) -> tuple[int, ...]:

@@ -15,7 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.excitation import Excitation, ExciteRecord, Reading
+from lib_ebca.attention.excitation import Excitation, Reading
+from lib_ebca.attention.excite_record import ExciteRecord
 from lib_ebca.attention.subjects import Asked, Subject, Subjects, text_columns
 from lib_ebca.hosts.unet import installed, levels_of
 from lib_ebca.methods.attend_and_excite import (

@@ -100,6 +100,11 @@ class CFGDenoiser(nn.Module):
         return output
 
 
+def no_image(x: Tensor) -> Tensor:
+    """What the host hands to models that take no picture."""
+    return x.new_zeros(len(x), 5, 1, 1)
+
+
 def ddim(model: Any, x: Tensor, timesteps: Tensor, extra_args: Any) -> Tensor:
     """The host's: it begins at the last timestep and ends at the first."""
     alphas = shared.sd_model.alphas_cumprod
@@ -135,7 +140,7 @@ class Ddim:
         denoiser.nmask = p.nmask
         denoiser.mask = None if p.nmask is None else 1 - p.nmask
         times = (torch.arange(0, 1000, 1000 // p.steps) + 1)[: steps - 1]
-        extra = {"cond": conditioning, "uncond": negative, "cond_scale": cfg_scale, "image_cond": None}
+        extra = {"cond": conditioning, "uncond": negative, "cond_scale": cfg_scale, "image_cond": no_image(x)}
         keywords: dict[str, Any] = {"timesteps": times, "extra_args": extra}
         result = self.launch_sampling(steps, lambda: self.func(denoiser, x, **keywords))
         assert result is not None
@@ -168,7 +173,12 @@ class Sampler:
             self.last_latent = latent
             for sigma, lower in pairwise(sigmas):
                 scaled = latent / (sigma**2 + 1) ** 0.5
-                keywords = {"uncond": negative, "cond": conditioning, "cond_scale": cfg_scale}
+                keywords = {
+                    "uncond": negative,
+                    "cond": conditioning,
+                    "cond_scale": cfg_scale,
+                    "image_cond": no_image(x),
+                }
                 noise = self.model_wrap_cfg(scaled, torch.tensor(sigma), **keywords)
                 latent = latent + noise * (lower - sigma)
                 self.last_latent = latent
