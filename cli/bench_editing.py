@@ -12,6 +12,7 @@ import typer
 from benchmarks.measurement import write_json
 from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.head_files import beside
 from lib_ebca.studio.loading import Model
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
@@ -79,7 +80,7 @@ def editing(
         loaded, about = _loaded(asked, allow_pickle)
         folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
         with progress.bar("batches") as advance:
-            rows = bench.bench(loaded.pipe, question, folder, about, advance)
+            rows = bench.bench(loaded.pipe, question, folder, about, advance, beside(loaded))
         if tune:
             shown = [tables.tuning_table(rows, question)]
         else:
@@ -90,7 +91,7 @@ def editing(
             pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model), about)
         )
         if sheet is not None:
-            draw_sheet(loaded.pipe, question, sheet)
+            draw_sheet(loaded.pipe, question, sheet, beside(loaded))
 
 
 def inversions(

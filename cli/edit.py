@@ -12,6 +12,7 @@ import typer
 from lib_ebca.studio import caption as captions
 from lib_ebca.studio import loading, painting, pictures, request, task
 from lib_ebca.studio import photographs as photo
+from lib_ebca.studio.becoming import Becoming
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.latent_cache import LIMIT, LatentCache, default_folder, key_of
 from lib_ebca.studio.recipe import Recipe, Source
@@ -33,6 +34,7 @@ from .options import (
     VectorsOption,
 )
 from .outputs import Saved
+from .p2p import CrossOption, SelfOption, asked_follow
 from .photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -74,6 +76,14 @@ def edit(
     caption: Annotated[
         str | None, typer.Option("--caption", "-c", help="What is in it.  (default: asked of BLIP, if that is at hand)")
     ] = None,
+    to: Annotated[
+        str | None, typer.Option("--to", metavar="PROMPT", help="What is to be in it, in place of the caption.")
+    ] = None,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="With --to: keep the photograph's layout (Prompt-to-Prompt).")
+    ] = False,
+    cross: CrossOption = "0.8",
+    self_: SelfOption = "0.4",
     edit: EditOption = None,
     bcu: BcuOption = None,
     boost: BoostOption = None,
@@ -174,11 +184,12 @@ def edit(
     if caption is None and recorded is None:
         caption = captions.caption_of(source.image)
     wanted = photo_options.wanted(caption, plan, recorded)
-    if reconstruct and (plan.active or (caption is not None and wanted.plan.active)):
+    becoming = _becoming(to, follow, cross, self_, before)
+    if reconstruct and (becoming is not None or plan.active or (caption is not None and wanted.plan.active)):
         raise UserError(
-            "--reconstruct gives the photograph back as it is: leave out --edit, --bcu, --boost and --preset"
+            "--reconstruct gives the photograph back as it is: leave out --to, --edit, --bcu, --boost and --preset"
         )
-    if not reconstruct and not wanted.plan.active:
+    if not reconstruct and becoming is None and not wanted.plan.active:
         raise UserError("there is nothing to change: add --edit, such as --edit dog:0.75:from=0.5, or --reconstruct")
     if reconstruct:
         from lib_ebca.language.plan import Plan
@@ -194,15 +205,16 @@ def edit(
     text = parse(wanted.prompt).text
     if negative is None and (recorded is None or recorded.settings.negative == parse(recorded.prompt).text):
         asked = replace(asked, negative=text)
-    request.check_words(wanted, loaded.pipe.tokenizer)
+    if becoming is None:
+        request.check_words(wanted, loaded.pipe.tokenizer)
     made = Recipe(asked, wanted.prompt, wanted.plan, number)
     image = fitted.down(source.image)
     latents, unkept = _latents(loaded, image, text, made, how, cache, quiet or as_json)
     with progress.bar("editing", quiet or as_json) as advance:
-        drawn = painting.edited(loaded, made, latents, advance)
-    found = _reconstruction(loaded, image, drawn.images[0]) if reconstruct else None
-    what = Task("edit", source.digest, fit, fitted.cut, inverting=how)
-    result = source.worn(fitted.up(drawn.images[0]))
+        drawn = painting.edited(loaded, _sampled(made, becoming), latents, advance)
+    found = _reconstruction(loaded, image, drawn.images[-1]) if reconstruct else None
+    what = Task("edit", source.digest, fit, fitted.cut, inverting=how, becoming=becoming)
+    result = source.worn(fitted.up(drawn.images[-1]))
     path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
     comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.comments(0))
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
@@ -213,6 +225,28 @@ def _recorded(
 ) -> tuple[Recipe, Source, Task]:
     recorded, made_with = request.recorded_in(again, model, lora, trusted, vectors)
     return recorded, made_with, task.from_text(request.parameters_in(again), "edit")
+
+
+def _becoming(to: str | None, follow: bool, cross: str, self_: str, before: Task | None) -> Becoming | None:
+    """What the photograph is to become, from the options or as recorded. Raises UserError, PlanError."""
+    if to is None and not follow:
+        return None if before is None else before.becoming
+    if to is None or not to.strip():
+        raise UserError("--follow keeps the layout under another prompt: say which with --to PROMPT")
+    asked = asked_follow(cross, self_, None, None, None, 0.3, "auto", False) if follow else None
+    return Becoming(to, asked)
+
+
+def _sampled(made: Recipe, becoming: Becoming | None) -> list[Recipe]:
+    """What is sampled from the inverted photograph; the last is wanted, and may follow the first."""
+    from lib_ebca.language.directives import parse
+    from lib_ebca.language.plan import Plan
+
+    if becoming is None:
+        return [made]
+    plan = parse(becoming.prompt).plan.merged(made.plan).merged(Plan(follow=becoming.follow))
+    wanted = replace(made, prompt=becoming.prompt, plan=plan)
+    return [wanted] if becoming.follow is None else [replace(made, plan=Plan()), wanted]
 
 
 def _inverting(start: Inverting, given: dict[str, Any]) -> Inverting:

@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from lib_ebca.methods.head_vectors import HeadVectors
 from world.shapes.sightings import read
 from world.statistics import Comparison, Estimate, compare, mean, rate, wilson
 
@@ -95,6 +96,7 @@ def bench(
     folder: Path,
     described: Mapping[str, Any],
     advance: Callable[[int, int], None] = lambda done, total: None,
+    vectors: HeadVectors | None = None,
 ) -> list[Row]:
     """Answer a question, or go on with it: what is done lies in `folder` and is not done again.
 
@@ -102,6 +104,7 @@ def bench(
         pipe: a text-to-image pipeline; its scheduler is replaced.
         described: what else the results depend on; a folder may get more scenes and methods later, all else must agree.
         advance: told the batches done and all of them.
+        vectors: the model's head relevance, for methods that strengthen concepts.
 
     Raises:
         ResultsError: the folder holds something else.
@@ -122,7 +125,7 @@ def bench(
     batch: tuple[int, Batch] | None = None
     for done, (number, kind, method) in enumerate(left, len(todo) - len(left) + 1):
         if batch is None or batch[0] != number:
-            batch = number, _batch(pipe, question, edits[KINDS[0]], number)
+            batch = number, _batch(pipe, question, edits[KINDS[0]], number, vectors)
         store.append(_line(question, batch[1], edits[kind][question.parts()[number]], method, kind, number))
         advance(done, len(todo))
     rows = answer(question, read_lines(folder))
@@ -185,10 +188,12 @@ def to_dict(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
     return {**about, "rows": [asdict(each) for each in rows]}
 
 
-def _batch(pipe: Any, question: Question, edits: Sequence[SceneEdit], number: int) -> Batch:
+def _batch(
+    pipe: Any, question: Question, edits: Sequence[SceneEdit], number: int, vectors: HeadVectors | None
+) -> Batch:
     part = question.parts()[number]
     captions = [edit.caption for edit in edits[part]]
-    return Batch(pipe, question.steps, pictures(edits[part]), captions, part.start)
+    return Batch(pipe, question.steps, pictures(edits[part]), captions, part.start, vectors)
 
 
 def _line(question: Question, batch: Batch, edits: Sequence[SceneEdit], method: Method, kind: str, number: int) -> Line:

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.inversion import edit_scheduler, invert, latents_of
-from lib_ebca.language.plan import Edit, Plan
+from lib_ebca.language.plan import Concept, Edit, Follow, Plan
+from lib_ebca.methods.head_vectors import HeadVectors
 from lib_ebca.photo.inversion import EXACT, Inversion
 from lib_ebca.photo.regularisation import Regularisation
 
@@ -25,6 +26,8 @@ INVERSIONS: dict[str, dict[str, Any]] = {
     PLAIN: {"method": "published", "regularisation": Regularisation(rounds=0)},
 }
 OBJECT, SCENE = "object", "scene"
+CONCEPT_OF = {"colour": "Colours", "shape": "Shapes", "restyle": "Styles"}
+"""What kind of word an edit swaps, as the embedded model's head relevance vectors call it."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +78,23 @@ class NoiseSettings:
 
 
 @dataclass(frozen=True)
+class FollowSettings:
+    """A caption of the picture that is wanted follows the reconstruction under the old one (Prompt-to-Prompt).
+
+    Attributes:
+        guidance: guidance scale; the old caption is the negative prompt, so that the reconstruction stays.
+        cross: fraction of the pass in which words follow.
+        self_: fraction in which pixels follow.
+        concept: P2P-HRV: the words that are new keep their own maps, times the head relevance of what they are.
+    """
+
+    guidance: float = 3.0
+    cross: float = 0.8
+    self_: float = 0.4
+    concept: bool = False
+
+
+@dataclass(frozen=True)
 class Method:
     """A way to edit, with its settings.
 
@@ -85,7 +105,7 @@ class Method:
     """
 
     name: str
-    settings: PlanSettings | SwapSettings | NoiseSettings
+    settings: PlanSettings | SwapSettings | NoiseSettings | FollowSettings
     inversion: str | None = FIXED_POINT
 
     @property
@@ -106,6 +126,24 @@ def plan_of(edit: SceneEdit, settings: PlanSettings) -> Plan:
     if goes is not None and settings.take:
         edits.append(Edit(goes, -settings.take, **common))
     return Plan(None, tuple(edits))
+
+
+def follow_of(edit: SceneEdit, settings: FollowSettings, source: int, known: Sequence[str] = ()) -> Plan:
+    """The edit as a plan that follows prompt number ``source``.
+
+    Args:
+        edit: what is to change.
+        settings: of the method.
+        source: the old caption's number in the call.
+        known: concepts of the model's head relevance vectors; one that they lack is left out.
+    """
+    new = [word for word in edit.swapped.split() if word not in edit.caption.split()]
+    concept = CONCEPT_OF.get(edit.kind)
+    strengthened = new if settings.concept and concept in known else []
+    return Plan(
+        concepts=tuple(Concept(word, ((str(concept), 1.0),), until=settings.cross) for word in strengthened),
+        follow=Follow(source, cross=settings.cross, self_=settings.self_, keep=tuple(strengthened)),
+    )
 
 
 def prepared(pipe: Any) -> Any:
@@ -133,9 +171,19 @@ class Batch:
         before: (B, 3, H, W) in [0, 1], the pictures.
         captions: what is in them.
         first: number of the first one; img2img takes its seeds from it.
+        vectors: the model's head relevance, for methods that strengthen concepts.
     """
 
-    def __init__(self, pipe: Any, steps: int, before: Tensor, captions: Sequence[str], first: int = 0) -> None:
+    def __init__(
+        self,
+        pipe: Any,
+        steps: int,
+        before: Tensor,
+        captions: Sequence[str],
+        first: int = 0,
+        vectors: HeadVectors | None = None,
+    ) -> None:
+        self.vectors = vectors
         self.pipe, self.steps, self.before, self.captions = pipe, steps, before, list(captions)
         self.seeds = range(first, first + len(before))
         self._inverted: dict[str, Inversion] = {}
@@ -164,11 +212,25 @@ class Batch:
             swapped, negative = [edit.swapped for edit in edits], self.captions if settings.negative else None
             with encoded(self.pipe):
                 return _pictures(self.pipe(prompt=swapped, negative_prompt=negative, **common))
+        if isinstance(settings, FollowSettings):
+            return self._followed(settings, edits, common)
         with energy_attention(self.pipe, [plan_of(edit, settings) for edit in edits]) as run:
             pictures = _pictures(self.pipe(prompt=self.captions, negative_prompt=self.captions, **common))
         if run.comments:
             raise EditingError(run.comments[0])
         return pictures
+
+    def _followed(self, settings: FollowSettings, edits: Sequence[SceneEdit], common: dict[str, Any]) -> Tensor:
+        """The reconstructions and the edits side by side; the edits alone are wanted."""
+        known = () if self.vectors is None else self.vectors.concepts
+        plans = [Plan()] * len(edits) + [follow_of(edit, settings, i, known) for i, edit in enumerate(edits)]
+        common["latents"] = torch.cat([common["latents"]] * 2)
+        prompts = [*self.captions, *(edit.swapped for edit in edits)]
+        with energy_attention(self.pipe, plans, vectors=self.vectors) as run:
+            pictures = _pictures(self.pipe(prompt=prompts, negative_prompt=self.captions * 2, **common))
+        if run.comments:
+            raise EditingError(run.comments[0])
+        return pictures[len(edits) :]
 
     def _noise(self, inversion: str) -> Inversion:
         if inversion not in self._inverted:

@@ -6,11 +6,14 @@ the most edits done and the rest kept, among equals the one with the most edits 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .methods import (
     FIXED_POINT,
     OBJECT,
     PLAIN,
     SCENE,
+    FollowSettings,
     Method,
     NoiseSettings,
     PlanSettings,
@@ -18,12 +21,16 @@ from .methods import (
 )
 
 EBCA, SWAP_PLAIN, SWAP, IMG2IMG = "EBCA", "swapped prompt, plain DDIM inversion", "swapped prompt", "img2img"
+P2P, P2P_HRV = "Prompt-to-Prompt", "Prompt-to-Prompt, concepts"
 
 METHODS = (
     Method(EBCA, PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4)),
     Method(SWAP_PLAIN, SwapSettings(3.0, negative=False), PLAIN),
     Method(SWAP, SwapSettings(2.0, negative=False), FIXED_POINT),
     Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
+    # The published windows, not tuned.
+    Method(P2P, FollowSettings(3.0, 0.8, 0.4)),
+    Method(P2P_HRV, FollowSettings(3.0, 0.8, 0.9, concept=True)),
 )
 """The first is compared with the others."""
 
@@ -37,6 +44,9 @@ _PLANS = (
     PlanSettings(7.5, OBJECT, 0.75, 0.65, 0.5, 6e-4),
 )
 _SWAPS = tuple(SwapSettings(guidance, negative) for guidance in (2.0, 3.0) for negative in (False, True))
+_FOLLOWS = tuple(
+    FollowSettings(guidance, cross, self_) for guidance in (3.0, 5.0) for cross, self_ in ((0.8, 0.4), (0.4, 0.4))
+)
 _NOISES = tuple(NoiseSettings(guidance, strength) for guidance in (3.0, 5.0) for strength in (0.65, 0.75))
 
 CANDIDATES = (
@@ -44,4 +54,6 @@ CANDIDATES = (
     *(Method(SWAP_PLAIN, settings, PLAIN) for settings in _SWAPS),
     *(Method(SWAP, settings, FIXED_POINT) for settings in _SWAPS),
     *(Method(IMG2IMG, settings, None) for settings in _NOISES),
+    *(Method(P2P, settings) for settings in _FOLLOWS),
+    *(Method(P2P_HRV, replace(settings, self_=0.9, concept=True)) for settings in _FOLLOWS),
 )

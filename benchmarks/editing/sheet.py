@@ -18,15 +18,18 @@ from .methods import Batch, prepared
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from lib_ebca.methods.head_vectors import HeadVectors
+
 OF_EACH = 2
 CELL, TEXT = 96, 13
 
 
-def draw_sheet(pipe: Any, question: Question, path: Path) -> None:
+def draw_sheet(pipe: Any, question: Question, path: Path, vectors: HeadVectors | None = None) -> None:
     """Write it as PNG: a column for each scene, a row for the scenes as they were and for each method."""
     edits = shown(question)
     before = pictures(edits)
-    batch = Batch(prepared(pipe), question.steps, before, [edit.caption for edit in edits])
+    captions = [edit.caption for edit in edits]
+    batch = Batch(prepared(pipe), question.steps, before, captions, vectors=vectors)
     rows = [("before", _images(before))]
     rows += [
         (method.name.replace(", ", ",\n"), _images(batch.edited(method, edits).pictures)) for method in question.methods

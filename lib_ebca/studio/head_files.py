@@ -28,5 +28,12 @@ def vectors_of(model: Model, settings: Settings, plans: Sequence[Plan]) -> HeadV
         return None
     if settings.vectors is not None:
         return read(Path(settings.vectors).expanduser())
-    beside = None if model.folder is None else model.folder / BESIDE
-    return read(beside) if beside is not None and beside.is_file() else None
+    return beside(model)
+
+
+def beside(model: Model) -> HeadVectors | None:
+    """The vectors in the model's folder, or None. Raises VectorsError."""
+    from lib_ebca.methods.head_vectors import read
+
+    path = None if model.folder is None else model.folder / BESIDE
+    return read(path) if path is not None and path.is_file() else None

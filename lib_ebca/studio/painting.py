@@ -71,14 +71,14 @@ def inverted(model: Model, image: Image, caption: str, recipe: Recipe, how: Inve
     return found.latents.cpu()
 
 
-def edited(model: Model, recipe: Recipe, latents: Tensor, advance: Advance) -> Drawn:
-    """The picture that sampling from inverted latents gives, under the recipe's caption and plan."""
+def edited(model: Model, recipes: Sequence[Recipe], latents: Tensor, advance: Advance) -> Drawn:
+    """The pictures that sampling from the same inverted latents gives, under each recipe's prompt and plan."""
     from lib_ebca.hosts.inversion import edit_scheduler
 
     pipe = model.pipe
     pipe.scheduler = edit_scheduler(pipe)
-    start = latents.to(pipe.unet.device, pipe.unet.dtype)
-    return _called(model, pipe, [recipe], advance, mask=None, latents=start, **_sizes(recipe))
+    start = latents.to(pipe.unet.device, pipe.unet.dtype).expand(len(recipes), -1, -1, -1)
+    return _called(model, pipe, recipes, advance, mask=None, latents=start, **_sizes(recipes[0]))
 
 
 def varied(model: Model, recipes: Sequence[Recipe], image: Image, strength: float, advance: Advance) -> Drawn:

@@ -189,7 +189,7 @@ class Studio:
         how = how or Inverting()
         made, fitted = self._fitted([recipe], photo, fit)
         latents = inverted(self.model, fitted.down(photo.image), parse(recipe.prompt).text, made[0], how, advance)
-        done = edited(self.model, made[0], latents, advance)
+        done = edited(self.model, made[:1], latents, advance)
         images = [photo.worn(fitted.up(done.images[0]))]
         (picture,) = self._pictures(done, images, made, Task("edit", photo.digest, fit, fitted.cut, inverting=how))
         return picture

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lib_ebca.studio import infotext, recipe, recorded
+from lib_ebca.studio.becoming import Becoming
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.studio.recipe import OURS, Recipe, Source
 
 KINDS = ("edit", "img2img", "inpaint", "repaint")
 INVERSIONS = ("fixed-point", "published")
+_BECOMING = f"{OURS} becoming"
 STRENGTH = "Denoising strength"  # the WebUI's name
 
 
@@ -43,7 +45,8 @@ class Task:
     """What is done to a photograph.
 
     `photo` and `mask` are the hashes of their pixels, `box` the part that cropping left. `strength` belongs to img2img
-    and inpaint, `jumps` (length and count) to repaint, `inverting` to edit.
+    and inpaint, `jumps` (length and count) to repaint, `inverting` to edit, and `becoming` too: the prompt that the
+    photograph is sampled again under, and what it follows the reconstruction in, as JSON.
     """
 
     kind: str
@@ -56,6 +59,7 @@ class Task:
     jumps: tuple[int, int] | None = None
     paste_back: bool | None = None
     feather: float = 0.0
+    becoming: Becoming | None = None
 
     def fields(self) -> dict[str, str]:
         """The fields of the "parameters" text."""
@@ -75,6 +79,8 @@ class Task:
             fields[f"{OURS} paste-back"] = str(self.paste_back)
         if self.feather:
             fields[f"{OURS} feather"] = repr(self.feather)
+        if self.becoming is not None:
+            fields[_BECOMING] = self.becoming.to_text()
         return fields
 
 
@@ -109,6 +115,7 @@ def from_text(text: str, command: str) -> Task:
         jumps=None if jumps is None else recorded.pair(f"{OURS} jumps", jumps, "x", "LENGTHxCOUNT, such as 10x10"),
         paste_back=None if paste_back is None else paste_back == "True",
         feather=recorded.real(f"{OURS} feather", get(f"{OURS} feather", "0")),
+        becoming=None if _BECOMING not in fields else Becoming.from_text(_BECOMING, fields[_BECOMING]),
     )
 
 
