@@ -83,8 +83,8 @@ TrustOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout, nothing else there.")]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|inf|nan)(?:e[-+]?\d+)?"
-# Also what can only be meant as a value and is none, which is then told: 0.01 alone, 0.01,0.02, from=0.5.
-_BCU_VALUE = re.compile(rf"{_NUMBER}(?:[:,;/]\S*)?|[a-z]+=\S*", re.IGNORECASE)
+# Also what can only be meant as a value and is none, which is then told: 0.01 alone, from=0.5, on.
+_BCU_VALUE = re.compile(rf"{_NUMBER}(?:[:,;/]\S*)?|[a-z]+=\S*|on|off|yes|no|true|false", re.IGNORECASE)
 
 
 def with_bcu_value(arguments: Sequence[str]) -> list[str]:

@@ -82,7 +82,8 @@ def _file(file: Path, around: tuple[Path, ...], taken: Taken) -> tuple[dict[str,
     taken.file(document.place(()))
     for key in document.value:
         if key not in _KEYS:
-            raise JobsError(document.place((key,)), unknown(key, _KEYS, "a file of jobs"))
+            hint = f": {key} stands in a job, below jobs or defaults" if key in _JOB_KEYS else ""
+            raise JobsError(document.place((key,)), unknown(key, _KEYS, "a file of jobs") + hint)
     around = (*around, file.resolve())
     defaults: dict[str, Sourced] = {}
     jobs: list[RawJob] = []

@@ -6,10 +6,12 @@ import re
 from collections.abc import Mapping
 
 from lib_ebca.language.checks import shortened
+from lib_ebca.language.scanning import FORMS
 
 _TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>", re.IGNORECASE)
 _SCHEDULED = re.compile(r"(?<!\\)\[[^\[\]|]*:\s*[0-9]*\.?[0-9]+\s*\]")
 _ALTERNATING = re.compile(r"(?<!\\)\[[^\[\]|]*\|[^\[\]]*\]")
+_NEARLY = re.compile(rf"<\s*(?:{'|'.join(FORMS)})s?(?![\w:>])[^<>]*>", re.IGNORECASE)
 _AND = re.compile(r"\bAND\b")
 # Read here, or without a say in how the picture looks.
 _READ = frozenset(
@@ -22,6 +24,10 @@ def unread_in_prompt(prompt: str) -> tuple[str, ...]:
     """Sentences on what of a prompt the WebUI would act on, and the text encoder gets as plain text here."""
     tags = dict.fromkeys(_TAG.findall(prompt))
     told = [f"{shortened(tag)} was read as plain text: here a LoRA is given with --lora PATH:WEIGHT." for tag in tags]
+    told += [
+        f"{shortened(near)} was read as plain text: a directive has colons, such as <edit:dog:0.5> or <bcu:0.01:0.02>."
+        for near in dict.fromkeys(_NEARLY.findall(prompt))
+    ]
     for what, pattern in (("scheduling", _SCHEDULED), ("alternation", _ALTERNATING), ("AND", _AND)):
         found = pattern.search(prompt)
         if found is not None:

@@ -119,8 +119,9 @@ def refuse_pickle(path: Path, allowed: bool) -> None:
     if not allowed and safe:
         raise UserError(f"{path} is a safetensors file under another name: rename it, so that it ends in {SAFE}")
     if not allowed:
+        kind = "is" if path.suffix.lower() in PICKLES else "may be"
         raise UserError(
-            f"{path} is a pickle, which can run code of its own when it is read: "
+            f"{path} {kind} a pickle, which can run code of its own when it is read: "
             "use a .safetensors file, or add --allow-pickle if you trust where it came from"
         )
     warnings.warn(f"{path} is a pickle, which can run code of its own when it is read", RiskWarning, stacklevel=2)

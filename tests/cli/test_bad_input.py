@@ -49,6 +49,7 @@ def refused(result: Result, *says: str) -> None:
         ((PROMPT, "--cfg", "1e30"), ("--cfg is 1e+30", "at most 1000")),
         ((PROMPT, "--bcu", "0.01"), ("--bcu '0.01'", "NORM")),
         ((PROMPT, "--bcu", "0.01,0.02"), ("--bcu '0.01,0.02'", "neither a number nor key=value")),
+        ((PROMPT, "--bcu", "on"), ("--bcu 'on'", "neither a number nor key=value")),
         ((PROMPT, "--bcu", "form=0.5"), ("--bcu 'form=0.5'", "form")),
         ((PROMPT, "--prompts", "nowhere.txt"), ("--prompts nowhere.txt", "No such file")),
         ((PROMPT, "--prompts", "."), ("--prompts .",)),

@@ -34,6 +34,13 @@ def test_the_example_of_the_syntax() -> None:
     )
 
 
+@pytest.mark.parametrize("between", ["", " ", "a", "<"])
+def test_directives_side_by_side_are_all_read(between: str) -> None:
+    parsed = parse(f"<edit:dog:0.5>{between}<edit:cat:0.25>{between}<boost:x:2><boost:y:3>x")
+    assert parsed.plan == Plan(edits=(Edit("dog", 0.5), Edit("cat", 0.25)), boosts=(Boost("x", 2), Boost("y", 3)))
+    assert parsed.text == f"{between}{between}x".strip()
+
+
 @pytest.mark.parametrize(
     ("text", "part"),
     [

@@ -29,6 +29,8 @@ def recorded(sampler: str = "DPM++ 2M", schedule: str = "Karras", more: str = ""
         ("a [cat|dog] sofa", ["[cat|dog]"]),
         ("a cat AND a dog :1.2", ["AND"]),
         ("a <lora:fur:0.8> [cat:dog:0.5] AND [a|b]", ["<lora:fur:0.8>", "[cat:dog:0.5]", "[a|b]", "AND"]),
+        ("a cat <edit dog:0.5> < bcu 0.01>", ["<edit dog:0.5>", "< bcu 0.01>"]),
+        ("a <editor> and <edit:dog:0.5> <bcu> <boosted x>", []),
         ("a [less] of (it:1.3), sand and land, [a: b], \\[cat:dog:0.5\\]", []),
     ],
 )
@@ -38,7 +40,7 @@ def test_the_webuis_syntax_is_told(prompt: str, named: list[str]) -> None:
     assert all(any(sentence.startswith(f"{each} was read as plain text") for sentence in told) for each in named)
 
 
-@pytest.mark.parametrize("unit", ["[", "[a:", ":", "[a|", "[a:1", "<lora:", "AND", "[" + ":" * 50])
+@pytest.mark.parametrize("unit", ["[", "[a:", ":", "[a|", "[a:1", "<lora:", "<edit ", "< ", "AND", "[" + ":" * 50])
 def test_looking_takes_linear_time(unit: str) -> None:
     started = time.process_time()
     unread_in_prompt(unit * (100_000 // len(unit)))

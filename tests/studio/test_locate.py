@@ -47,7 +47,7 @@ def test_a_file_is_opened_by_its_name_and_its_content(tmp_path: Path) -> None:
         ("a.safetensors", pickled, "no safetensors file"),
         ("a.safetensors", b"", "no safetensors file"),
         ("a.safetensors", (3).to_bytes(8, "little") + b"{}", "no safetensors file"),
-        *((name, pickled, "is a pickle") for name in ("a.PT", "a.BIN", "a.pkl", "a", "a.safetensors.ckpt", "a.pt")),
+        *((name, pickled, "a pickle") for name in ("a.PT", "a.BIN", "a.pkl", "a", "a.safetensors.ckpt", "a.pt")),
         *((name, safe, "rename it") for name in ("a.PT", "a.SAFETENSORS", "a")),
     ]:
         path = tmp_path / name
