@@ -27,7 +27,7 @@ _SWAPS: dict[type[ast.AST], type[ast.AST]] = {
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Add: ast.Sub, ast.Sub: ast.Add,
     ast.Mult: ast.Div, ast.Div: ast.Mult, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
-_LONGEST = 120  # seconds that the tests of one mutant may take
+_PATIENCE = 10  # times as long as the tests take without a change
 
 
 @dataclass(frozen=True)
@@ -131,11 +131,11 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         exec(compile(ast.fix_missing_locations(tree), str(self._mutant.path), "exec"), module.__dict__)
 
 
-def killed(mutant: Mutant | None, tests: Sequence[Path]) -> bool:
-    """Whether the tests fail under a mutant (None: under the code as it is), in a process of its own."""
+def killed(mutant: Mutant | None, tests: Sequence[Path], seconds: int = 0) -> bool:
+    """Whether the tests fail under a mutant (None: the code as it is) within so many seconds (0: however many)."""
     child = os.fork()
     if child == 0:
-        signal.alarm(_LONGEST)
+        signal.alarm(seconds)
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
@@ -172,11 +172,12 @@ def main() -> None:
     )
     every = mutants(asked.room)
     chosen = random.Random(asked.seed).sample(every, min(asked.sample or len(every), len(every)))
+    started, survivors = time.monotonic(), 0
     if killed(None, tests):
         raise SystemExit("the tests fail as it is: nothing can be said")
-    started, survivors = time.monotonic(), 0
+    limit = int(_PATIENCE * (time.monotonic() - started)) + 1
     for mutant in chosen:
-        if not killed(mutant, list(_ordered(mutant, tests))):
+        if not killed(mutant, list(_ordered(mutant, tests)), limit):
             survivors += 1
             print(f"survives: {mutant.path.relative_to(ROOT)}:{mutant.line} {mutant.what}", flush=True)
     share = 1 - survivors / len(chosen)
