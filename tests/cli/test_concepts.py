@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from lib_ebca.methods.head_vectors import HeadVectors, read
 from lib_ebca.studio.recipe import from_text
+from tests import tiny_pipe
 from tests.cli.conftest import Ebca
 from tests.cli.test_bad_input import refused
 
@@ -94,3 +96,25 @@ def test_bad_input_is_one_sentence(
 def test_a_model_without_vectors_is_told_how_to_get_them(ebca: Ebca, tiny_model: Path, tmp_path: Path) -> None:
     asked = ("--model", str(tiny_model), "--concept", "cat:Color", "--steps", "1", "--out", str(tmp_path / "out"))
     refused(ebca("txt2img", PROMPT, *asked), "ebca heads measure")
+
+
+def test_the_commands_of_the_page_run_on_a_model_of_the_shape_of_sd_1(ebca: Ebca, tmp_path: Path) -> None:
+    """The published examples as the page has them, with the published vectors."""
+    levels = ("CrossAttnDownBlock2D",) * 3 + ("DownBlock2D",)
+    pipe = tiny_pipe.sd1(
+        sample_size=16,
+        block_out_channels=(16, 16, 24, 24),
+        layers_per_block=2,
+        down_block_types=levels,
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * 3,
+        attention_head_dim=8,
+    )
+    pipe.save_pretrained(tmp_path / "sd1")
+    page = (Path(__file__).parents[2] / "docs" / "head-relevance.md").read_text(encoding="utf-8")
+    commands = [line.strip() for line in page.splitlines() if line.startswith("    ebca txt2img")]
+    assert len(commands) == 2
+    for command in commands:
+        words = [str(tmp_path / "sd1") if word == "MODEL" else word for word in shlex.split(command)[1:]]
+        done = ebca(*words, "--steps", 1, "--out", tmp_path / "out")
+        assert done.exit_code == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*.png"))) == 2
