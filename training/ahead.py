@@ -21,6 +21,10 @@ def usual_workers(device: torch.device) -> int:
     return max(1, (os.cpu_count() or 2) - 1) if device.type == "cuda" else 0
 
 
+def _as_it_is(made: T) -> T:
+    return made
+
+
 class _Steps(Dataset[T]):
     def __init__(self, make: Callable[[int], T]) -> None:
         self._make = make
@@ -35,7 +39,7 @@ class _Steps(Dataset[T]):
 class Ahead(Generic[T]):
     """Calls give what `make(step)` gives. With workers it is made beforehand as long as steps follow each other.
 
-    `make` depends on its step alone, and makes everything on the CPU."""
+    `make` depends on its step alone, works on the CPU, and makes what goes through a pipe: arrays, not tensors."""
 
     def __init__(self, make: Callable[[int], T], workers: int) -> None:
         self._make, self._workers = make, workers
@@ -52,7 +56,7 @@ class Ahead(Generic[T]):
                 sampler=range(step, FAR),
                 num_workers=self._workers,
                 prefetch_factor=AHEAD,
-                persistent_workers=False,
+                collate_fn=_as_it_is,
             )
             self._coming = iter(loader)
         self._next = step + 1

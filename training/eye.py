@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor
 
 from world.book.eye import WIDTHS, Eye, eye_loss, targets
@@ -54,15 +56,15 @@ def train_eye(
     torch.manual_seed(seed + 2)
     eye = Eye(widths).to(device)
 
-    def draw(step: int) -> tuple[Tensor, Tensor, Tensor]:
+    def draw(step: int) -> tuple[NDArray[Any], ...]:
         scenes = draw_scenes(batch, (seed + 2) * 1_000_003 + step)
-        return (render(scenes).pictures, *targets(scenes))
+        return tuple(tensor.numpy() for tensor in (render(scenes).pictures, *targets(scenes)))
 
     ahead = Ahead(draw, usual_workers(device))
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 2, step)
-        pictures, bumps, numbers = (t.to(device) for t in ahead(step))
+        pictures, bumps, numbers = (torch.from_numpy(array).to(device) for array in ahead(step))
         count = round(ROUND_TRIPS * batch) if vae is not None else 0
         if vae is not None and count:
             pictures[:count] = round_trip(vae, pictures[:count], generator)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from world.book import captions as book_captions
@@ -23,6 +23,8 @@ from .grounding import BEHIND, FIRST_OBJECT, NOBODY, SECOND_OBJECT
 from .loop import step_generator
 
 NOTHING = -1
+
+Packed = tuple[NDArray[Any], ...]
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,17 @@ class Sample:
     regions: Tensor
     held_out: Tensor
 
-    def to(self, device: torch.device) -> Sample:
-        return Sample(**{f.name: getattr(self, f.name).to(device, non_blocking=True) for f in dataclasses.fields(self)})
+    def packed(self) -> Packed:
+        """The same for a pipe between processes: shared memory, where tensors go, is small in many containers."""
+        kinds = (torch.uint8, torch.int16, torch.int8, torch.uint8, torch.bool)
+        fields = (255 * self.pictures).round(), self.words, self.owners, (255 * self.regions).round(), self.held_out
+        return tuple(value.to(kind).numpy() for value, kind in zip(fields, kinds, strict=True))
+
+    @staticmethod
+    def unpacked(packed: Packed, device: torch.device) -> Sample:
+        """What was packed, on a device; pictures and regions in steps of 1/255."""
+        pictures, words, owners, regions, held_out = (torch.from_numpy(array).to(device) for array in packed)
+        return Sample(pictures.float() / 255, words.long(), owners.long(), regions.float() / 255, held_out)
 
 
 class World(Protocol):
@@ -174,9 +185,10 @@ class Samples:
     def __call__(self, step: int, generator: torch.Generator) -> Sample:
         """What step `step` sees; `generator` is the step's own, on the device."""
         if self._ahead is not None:
-            return self._ahead(step).to(self._device)
+            return Sample.unpacked(self._ahead(step), self._device)
         return self._world.sample(self._batch, generator, self._device, self._share(step))
 
-    def _draw(self, step: int) -> Sample:
+    def _draw(self, step: int) -> Packed:
         cpu = torch.device("cpu")
-        return self._world.sample(self._batch, step_generator(cpu, self._seed, step), cpu, self._share(step))
+        generator = step_generator(cpu, self._seed, step)
+        return self._world.sample(self._batch, generator, cpu, self._share(step)).packed()

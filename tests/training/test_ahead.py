@@ -4,7 +4,7 @@ import torch
 
 from training.ahead import Ahead, usual_workers
 from training.loop import step_generator
-from training.worlds import WORLDS, Samples
+from training.worlds import WORLDS, Sample, Samples
 
 CPU = torch.device("cpu")
 
@@ -25,6 +25,15 @@ def test_samples_are_the_same_whoever_draws_them() -> None:
         for step in (7,)
     ]
     assert torch.equal(drawn[0].pictures, drawn[1].pictures) and torch.equal(drawn[0].words, drawn[1].words)
+
+
+def test_a_packed_sample_is_what_it_was_to_a_255th() -> None:
+    sample = WORLDS["book"].sample(3, torch.Generator().manual_seed(1), CPU)
+    again = Sample.unpacked(sample.packed(), CPU)
+    assert torch.allclose(sample.pictures, again.pictures, atol=0.5 / 255 + 1e-6)
+    assert torch.allclose(sample.regions, again.regions, atol=0.5 / 255 + 1e-6)
+    for name in ("words", "owners", "held_out"):
+        assert torch.equal(getattr(sample, name), getattr(again, name))
 
 
 def test_shapes_are_drawn_from_the_steps_own_generator() -> None:
