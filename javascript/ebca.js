@@ -51,10 +51,11 @@
     }
 
     function showChip(panel, textarea, word) {
-        const label = word.boost === null ? word.text : `${word.text} ×${word.boost}`;
-        const chip = made("button", word.boost === null ? "ebca-chip" : "ebca-chip ebca-boosted", label);
+        const label = (word.excite ? "★ " : "") + word.text + (word.boost === null ? "" : ` ×${word.boost}`);
+        const plain = word.boost === null && !word.excite;
+        const chip = made("button", plain ? "ebca-chip" : "ebca-chip ebca-boosted", label);
         chip.type = "button";
-        chip.title = word.name;
+        chip.title = `${word.name}: a click boosts it, one more asks for it as a subject, one more takes both back`;
         chip.addEventListener("click", async () => {
             const answer = await ask("boost", {prompt: textarea.value, word: word.name});
             if (answer !== null) {

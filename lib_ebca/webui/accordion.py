@@ -36,6 +36,7 @@ def build(elem_id: Callable[[str], str], prompt: Any | None, is_img2img: bool) -
         _edits(made, elem_id)
         write, read = _buttons(elem_id) if prompt is not None else (None, None)
         _concept(made, default, elem_id)
+        _subjects(made, default, elem_id)
         _passes(made, default, elem_id)
         _photo(made, default, elem_id, is_img2img)
     components = [made[name] for name in FIELDS]
@@ -145,6 +146,23 @@ def _buttons(elem_id: Callable[[str], str]) -> Sequence[Any]:
         write = gr.Button("Write edits into the prompt", elem_id=elem_id("write_edits"))
         read = gr.Button("Read edits from the prompt", elem_id=elem_id("read_edits"))
     return write, read
+
+
+def _subjects(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:
+    gr.Markdown("### Subjects", elem_id=elem_id("subjects_title"))
+    with gr.Row():
+        made["subjects"] = gr.Textbox(
+            default.subjects,
+            label="Subjects that have to be there",
+            placeholder="cat, dog",
+            info="words of the prompt, or * for every noun; empty is off",
+            lines=1,
+            elem_id=elem_id("subjects"),
+        )
+        made["subjects_scale"] = gr.Number(
+            default.subjects_scale, label="Subjects' step size", elem_id=elem_id("subjects_scale")
+        )
+        made["subjects_until"] = _fraction(default.subjects_until, "Subjects until", elem_id("subjects_until"))
 
 
 def _concept(made: dict[str, Any], default: Form, elem_id: Callable[[str], str]) -> None:

@@ -21,6 +21,8 @@ _NUMBERS = {
     "until": "Until",
     "ratio": "Ratio",
     "concept_factor": "Concept factor",
+    "subjects_scale": "Subjects scale",
+    "subjects_until": "Subjects until",
 }
 _CHOICES = {
     "schedule": ("Schedule", SCHEDULES),
@@ -70,6 +72,7 @@ def _options(axis: Callable[..., Any]) -> list[Any]:
     options = [axis(f"{PREFIX}{label}", float, _put(name)) for label, name in numbers]
     options += [axis(f"{PREFIX}Enabled", str, _put_switch, choices=lambda: ["True", "False"])]
     options += [axis(f"{PREFIX}Boosts", str, _put("boosts"))]
+    options += [axis(f"{PREFIX}Subjects", str, _put("subjects"))]
     options += [axis(f"{PREFIX}Concept word", str, _put("concept_word"))]
     options += [axis(f"{PREFIX}Concept", str, _put("concept_name"), choices=concepts.names)]
     options += [axis(f"{PREFIX}Edit {n} prompt", str, _put(f"edit_{n}_text")) for n in range(1, EDITS + 1)]

@@ -11,7 +11,7 @@ from modules import extra_networks, sd_models
 
 from lib_ebca.language import words
 from lib_ebca.language.directives import DirectiveError, parse, write
-from lib_ebca.language.plan import Boost, Plan
+from lib_ebca.language.plan import Boost, Excite, Plan
 from lib_ebca.webui import settings, tokens
 from lib_ebca.webui.encode import subprompts
 from lib_ebca.webui.lifecycle import content_words
@@ -36,7 +36,7 @@ def add(_: Any, app: Any) -> None:
 
 
 def checked(prompt: str) -> dict[str, Any]:
-    """``error`` (message, start, end) or None, and ``words``: name, text and boost (a number or None) of each chip."""
+    """``error`` (message, start, end) or None, and ``words``: name, text, boost (or None) and excite of each chip."""
     try:
         parsed = parse(prompt)
     except DirectiveError as error:
@@ -52,13 +52,21 @@ def checked(prompt: str) -> dict[str, Any]:
 
 
 def boosted(prompt: str, word: str) -> str:
-    """``prompt`` with the directive that boosts ``word``, or without it if it was there. Raises DirectiveError."""
+    """``prompt`` with ``word`` one further: plain, boosted, a subject, and plain again. Raises DirectiveError."""
     parsed = parse(prompt)
-    wanted = Boost(word, settings.chip_factor())
-    kept = tuple(boost for boost in parsed.plan.boosts if replace(boost, factor=wanted.factor) != wanted)
-    boosts = kept if len(kept) < len(parsed.plan.boosts) else (*kept, wanted)
-    directives = write(replace(parsed.plan, update=parsed.plan.stated_update, boosts=boosts))
+    wanted, subject = Boost(word, settings.chip_factor()), Excite(word)
+    boosts = tuple(each for each in parsed.plan.boosts if replace(each, factor=wanted.factor) != wanted)
+    excites = tuple(each for each in parsed.plan.excite if (each.word, each.occurrence) != _named(subject))
+    if len(boosts) < len(parsed.plan.boosts):
+        excites = (*excites, subject)
+    elif len(excites) == len(parsed.plan.excite):
+        boosts = (*boosts, wanted)
+    directives = write(replace(parsed.plan, update=parsed.plan.stated_update, boosts=boosts, excite=excites))
     return " ".join(filter(None, (parsed.text, directives)))
+
+
+def _named(excite: Excite) -> tuple[str, int | None]:
+    return excite.word, excite.occurrence
 
 
 def _encoder() -> Any | None:
@@ -84,5 +92,6 @@ def _chips(encoder: Any, text: str, plan: Plan) -> list[dict[str, Any]]:
     for word, factor in found:
         seen[word] += 1
         name = f"{word}#{seen[word]}" if several[word] > 1 else word
-        chips.append({"name": name, "text": word, "boost": None if factor == 1.0 else factor})
+        excited = any(_named(each) in ((word, None), _named(Excite(name))) for each in plan.excite)
+        chips.append({"name": name, "text": word, "boost": None if factor == 1.0 else factor, "excite": excited})
     return chips

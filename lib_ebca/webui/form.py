@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, TypeVar
 
 from lib_ebca.language.checks import PlanError
+from lib_ebca.language.excite import PUBLISHED_SCALE, PUBLISHED_UNTIL
 from lib_ebca.language.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan
-from lib_ebca.webui import concept_row
+from lib_ebca.webui import concept_row, subject_row
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
@@ -68,6 +69,9 @@ class Form:
     concept_word: str = ""
     concept_name: str = "Color"
     concept_factor: float = 1.0
+    subjects: str = ""
+    subjects_scale: float = PUBLISHED_SCALE
+    subjects_until: float = PUBLISHED_UNTIL
 
     @property
     def plan(self) -> Plan:
@@ -86,7 +90,8 @@ class Form:
             ratio = self.ratio if self.schedule in ("linear", "exp") else None
             update = ContextUpdate(self.attn, self.norm, self.start, self.until, self.schedule, ratio, self.prior)
         concepts = concept_row.from_row(self.concept_word, self.concept_name, self.concept_factor)
-        return Plan(update, tuple(edits), boosts, concepts)
+        excites = subject_row.from_row(self.subjects, self.subjects_scale, self.subjects_until)
+        return Plan(update, tuple(edits), boosts, concepts, excites)
 
     @property
     def records(self) -> bool:
@@ -102,6 +107,7 @@ class Form:
         """The accordion that asks for ``plan``. Raises PlanError if it has more edits than there are rows."""
         if len(plan.edits) > EDITS:
             raise PlanError("edits", len(plan.edits), f"at most {EDITS}, the rows of the accordion")
+        words, scale, until = subject_row.to_row(plan.excite)
         concept = concept_row.to_row(plan.concepts) or (cls.concept_word, cls.concept_name, cls.concept_factor)
         rows = tuple(map(EditRow.of, plan.edits)) + (EditRow(),) * (EDITS - len(plan.edits))
         update = plan.update or ContextUpdate(0.0, 0.0)
@@ -120,6 +126,9 @@ class Form:
             concept_word=concept[0],
             concept_name=concept[1],
             concept_factor=concept[2],
+            subjects=words,
+            subjects_scale=scale,
+            subjects_until=until,
         )
 
     def to_args(self) -> list[Value]:

@@ -55,8 +55,10 @@ def read(parameters: Mapping[str, Any]) -> Form:
     written = syntax.parse(str(parameters.get("Prompt", ""))).plan
     stated = whole.stated_update if whole.stated_update != written.stated_update else None
     edits, boosts = _before(whole.edits, written.edits), _before(whole.boosts, written.boosts)
-    rest = Plan(stated, edits[:EDITS], boosts, _before(whole.concepts, written.concepts))
-    if not (rest.update or rest.edits or rest.concepts or inversion):
+    rest = Plan(
+        stated, edits[:EDITS], boosts, _before(whole.concepts, written.concepts), _before(whole.excite, written.excite)
+    )
+    if not (rest.update or rest.edits or rest.concepts or rest.excite or inversion):
         return Form()
     form = Form.of(rest, passes=str(parameters.get(WHERE, PASSES[0])))
     return replace(form, photo=True, inversion=inversion) if inversion else form

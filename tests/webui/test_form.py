@@ -61,7 +61,8 @@ def test_the_order_of_the_arguments_is_final() -> None:
     row = ["on", "text", "strength", "start", "until", "attn", "norm"]
     assert list(FIELDS[:12]) == main
     assert list(FIELDS[12:68]) == [f"edit_{n}_{name}" for n in range(1, 9) for name in row]
-    assert list(FIELDS[68:]) == ["photo", "inversion", "concept_word", "concept_name", "concept_factor"]
+    concept = ["concept_word", "concept_name", "concept_factor"]
+    assert list(FIELDS[68:]) == ["photo", "inversion", *concept, "subjects", "subjects_scale", "subjects_until"]
 
 
 @pytest.mark.parametrize(

@@ -79,14 +79,15 @@ def test_words_and_faults(host: Any) -> None:
     assert check.checked("a [cat:dog:1.5] <boost:dog:2>")["error"] is None
 
 
-def test_a_word_is_boosted_and_again_not(host: Any) -> None:
+def test_a_word_is_boosted_then_a_subject_and_again_neither(host: Any) -> None:
     from lib_ebca.webui import check
 
     once = check.boosted("a cat <edit:dog:0.5>", "cat#2")
     assert once == "a cat <edit:dog:0.5> <boost:cat#2:2.5>"
-    assert check.boosted(once, "cat#2") == "a cat <edit:dog:0.5>"
     host.shared.opts.data["ebca_chip_factor"] = 3.0
-    assert check.boosted(once, "cat#2") == "a cat <edit:dog:0.5>"
+    twice = check.boosted(once, "cat#2")
+    assert twice == "a cat <edit:dog:0.5> <excite:cat#2>"
+    assert check.boosted(twice, "cat#2") == "a cat <edit:dog:0.5>"
 
 
 def test_the_server_is_given_two_questions(host: Any) -> None:

@@ -106,4 +106,6 @@ def test_the_page_is_told_the_words_and_the_faults(webui: WebUI) -> None:
     assert (fault["start"], fault["end"]) == (6, 16)
     boosted = webui.post("/ebca/boost", {"prompt": "a cat", "word": "cat"})["prompt"]
     assert boosted == "a cat <boost:cat:2.5>"
-    assert webui.post("/ebca/boost", {"prompt": boosted, "word": "cat"})["prompt"] == "a cat"
+    excited = webui.post("/ebca/boost", {"prompt": boosted, "word": "cat"})["prompt"]
+    assert excited == "a cat <excite:cat>"
+    assert webui.post("/ebca/boost", {"prompt": excited, "word": "cat"})["prompt"] == "a cat"

@@ -1,0 +1,45 @@
+"""The accordion's row of subjects, there and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def row(host: Any) -> Any:
+    from lib_ebca.webui import subject_row
+
+    return subject_row
+
+
+def test_words_without_their_own_numbers_take_the_rows(row: Any) -> None:
+    from lib_ebca.language.plan import Excite
+
+    found = row.from_row("cat, dog:scale=10, red car#2,", 30.0, 0.4)
+    assert found == (Excite("cat", None, 30, 0.4), Excite("dog", None, 10), Excite("red car", 2, 30, 0.4))
+    assert row.from_row(row.to_row(found)[0], *row.to_row(found)[1:]) == found
+    same = row.from_row("cat, dog", 30.0, 0.4)
+    assert row.to_row(same) == ("cat, dog", 30.0, 0.4)
+    assert row.from_row("", 20.0, 0.5) == ()
+
+
+def test_what_cannot_be_read_is_named(row: Any) -> None:
+    from lib_ebca.language.checks import PlanError
+
+    with pytest.raises(PlanError, match=r"subjects is 'cat:until=2': it should be .*fraction of the pass"):
+        row.from_row("cat:until=2", 20.0, 0.5)
+
+
+def test_the_form_asks_for_them_and_reads_them_back(host: Any) -> None:
+    from lib_ebca.language.directives import parse
+    from lib_ebca.webui import infotext
+    from lib_ebca.webui.form import Form
+
+    form = Form().having({"attn": 0, "norm": 0, "subjects": "cat, dog", "subjects_scale": 10})
+    plan = parse("<excite:cat:scale=10> <excite:dog:scale=10>").plan
+    assert form.plan == plan
+    read = infotext.read({"EBCA": "<excite:cat:scale=10> <excite:dog>", "Prompt": "a cat and a dog <excite:dog>"})
+    assert read.enabled
+    assert read.plan == parse("<excite:cat:scale=10>").plan
