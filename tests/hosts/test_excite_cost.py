@@ -74,7 +74,7 @@ def test_the_arithmetic_of_a_step(unet: Any) -> None:
         guided = counted(lambda: evaluated(unet, torch.empty(2, 4, 64, 64, device="meta")))
     ours, theirs = counted(lambda: excited(unet)), counted(lambda: published(unet))
     row = guided / 2
-    # In evaluations of one row: about half of one forward, and as much back; published, a whole one and half of it back.
+    # In forwards of one row: about half of one, and as much back; published, a whole one and half of it back.
     assert ours / row < 1.1
     assert theirs / row > 1.4
     # 50 steps of which 25 are altered, without refinement.
