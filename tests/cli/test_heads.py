@@ -131,3 +131,11 @@ def test_weaken_leaves_a_plot_and_numbers(ebca: Ebca, tmp_path: Path) -> None:
     assert Image.open(tmp_path / "weaken-colours.png").size[0] > 100
     refused(ebca("heads", "weaken", "Colour", "--out", tmp_path), "did you mean Colours?")
     refused(ebca("heads", "weaken", "Colours", "--score", "smell", "--out", tmp_path), "'smell'", "shapes, colours")
+
+
+@pytest.mark.slow
+def test_workers_of_ray_count_the_same(measure: Callable[..., Result], tmp_path: Path) -> None:
+    assert measure("here.json", "--batch-size", 1).exit_code == 0
+    done = measure("there.json", "--batch-size", 1, "--engine", "ray", "--workers", 1)
+    assert done.exit_code == 0, done.stderr
+    assert torch.equal(counts(tmp_path / "there.json"), counts(tmp_path / "here.json"))

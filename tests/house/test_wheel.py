@@ -55,6 +55,9 @@ def test_the_command_runs_from_it(site: Path) -> None:
     )
     assert "shapes" in run(site, program, "models")
     assert "overhead" in run(site, program, "bench", "--help")
+    # The published vectors and the embedded model's own are in it.
+    assert "head 4 (18.17)" in run(site, program, "heads", "show", "sd1")
+    assert "34 heads" in run(site, program, "heads", "show", "shapes")
 
 
 def test_every_module_of_it_is_found_without_the_checkout(site: Path) -> None:
