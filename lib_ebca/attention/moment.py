@@ -151,7 +151,7 @@ def _main_update(layout: _Layout, pictures: Sequence[Picture], values: Sequence[
 def _members(values: Sequence[Values], rows: Rows, drift: bool) -> list[Member]:
     """Slot by slot and in the order of the rows, so that the rows of a slot follow one another where they can."""
     members = []
-    slots = max((len(v.strengths) for v in values), default=0)
+    slots = max([0, *(len(v.strengths) for v in values)])
     for slot in range(slots):
         for row, (picture, conditional) in enumerate(zip(rows.picture, rows.conditional, strict=True)):
             now = values[picture]

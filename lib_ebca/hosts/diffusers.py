@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from threading import get_ident
 from typing import Any
+from weakref import ref
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -23,7 +26,7 @@ from lib_ebca.hosts.announcement import Announcement, announcing
 from lib_ebca.hosts.excite import Exciter
 from lib_ebca.hosts.following import blending
 from lib_ebca.hosts.lora import lora_scaled
-from lib_ebca.hosts.patch import replaced
+from lib_ebca.hosts.patch import Life, replaced, shadow_of
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.hosts.unet import Arguments, announced, cross_attention_layers, installed, is_compiled, own_projections
 from lib_ebca.language.plan import Plan
@@ -74,16 +77,21 @@ def energy_attention(
     if not any(each.active for each in plans) and not recording:
         yield run
         return
+    _refuse_nesting(pipe)
     unet = _unet(pipe)
     heads = [layer.heads for _, layer in cross_attention_layers(unet)]
     vectors = vectors_for(plans, heads, vectors)
-    conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps))
+    life = Life()
+    conductor = _Conductor(pipe, unet, plans, run, mask, drift, (record_energies, record_maps), life)
     with ExitStack() as stack:
         if any(part.active for each in plans for part in each.excite):
             conductor.exciter = Exciter(pipe, unet, conductor.follow, reading)
             stack.enter_context(conductor.exciter.installed())
         announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors)
+        stack.callback(conductor.close)
         stack.enter_context(replaced(pipe, "encode_prompt", announce))
+        if hasattr(pipe, "maybe_free_model_hooks"):
+            stack.enter_context(replaced(pipe, "maybe_free_model_hooks", conductor.ending(pipe.maybe_free_model_hooks)))
         stack.enter_context(announced(pipe.unet, conductor.before))
         following = [each.follow for each in plans if each.follow is not None]
         stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell, bool(following)))
@@ -116,7 +124,10 @@ class _Conductor:
         mask: Tensor | None,
         drift: bool,
         recorded: tuple[bool, bool],
+        life: Life,
     ) -> None:
+        self._life = ref(life)
+        self._thread = 0
         self.cascade: Cascade | None = None
         self.exciter: Exciter | None = None
         self._pipe, self._plans, self._run, self._drift, self._recorded = pipe, plans, run, drift, recorded
@@ -129,8 +140,30 @@ class _Conductor:
         self._pass: Cascade | None = None
 
     def announce(self, announcement: Announcement) -> None:
-        """A pipeline call has begun."""
-        self._announced, self._pass = announcement, None
+        """A pipeline call has begun.
+
+        Raises:
+            HostError: a call in another thread has begun and not ended.
+        """
+        if self._life() is None:
+            return
+        others = {thread.ident for thread in threading.enumerate()} - {get_ident()}
+        if self._announced is not None and self._thread in others:
+            raise HostError("another thread is in a call of this pipeline: give each thread a pipeline of its own")
+        self._announced, self._pass, self._thread = announcement, None, get_ident()
+
+    def ending(self, found: Callable[..., Any]) -> Callable[..., Any]:
+        """What pipelines call last, and then are in no call any more."""
+
+        def maybe_free_model_hooks(*args: Any, **keywords: Any) -> Any:
+            self.close()
+            return found(*args, **keywords)
+
+        return maybe_free_model_hooks
+
+    def close(self) -> None:
+        """The call, or the block, is over: the UNet is as it was for whoever calls it."""
+        self.cascade = self._announced = self._pass = None
 
     def follow(self, cascade: Cascade | None) -> None:
         """What the UNet's layers are to follow while a gradient is taken."""
@@ -140,6 +173,8 @@ class _Conductor:
         """The UNet is about to run with these arguments, or else with those that are returned."""
         sample = args[0] if args else keywords["sample"]
         self.cascade = None
+        if self._life() is None or (self._announced is not None and self._thread != get_ident()):
+            return None
         if self._announced is None:
             self._run.tell("EBCA was not applied: the UNet was called outside a call of the pipeline.")
             return None
@@ -226,6 +261,15 @@ def _rows(pictures: int, guided: bool, batch: int) -> Rows | None:
     conditional = [True] * sides
     conditional[0] = not (guided and sides > 1)
     return Rows(tuple(range(pictures)) * sides, tuple(side for side in conditional for _ in range(pictures)))
+
+
+def _refuse_nesting(pipe: Any) -> None:
+    shadow = shadow_of(vars(pipe).get("maybe_free_model_hooks"))
+    if shadow is not None and not shadow.stranded:
+        raise HostError(
+            "the pipeline is under a plan already: merge the plans (`outer.merged(inner)`), end the outer block first, "
+            "or give each thread a pipeline of its own"
+        )
 
 
 def _unet(pipe: Any) -> UNet2DConditionModel:

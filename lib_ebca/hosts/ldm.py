@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.layer import Projections, attention
-from lib_ebca.hosts.patch import replaced
+from lib_ebca.hosts.patch import replaced, somebodys
 
 STOCK = (
     "ldm.modules.attention",
@@ -137,13 +137,11 @@ def _forward(
         heads=module.heads,
         scale=getattr(module, "scale", None),
     )
-    somebodys = vars(module).get("forward")
+    theirs = somebodys(module, "forward")
 
     def found(*args: Any, **keywords: Any) -> Tensor:
         # The class's forward is looked up at each call: the host assigns another one when its optimisation changes.
-        return (
-            somebodys(*args, **keywords) if somebodys is not None else type(module).forward(module, *args, **keywords)
-        )
+        return theirs(*args, **keywords) if theirs is not None else type(module).forward(module, *args, **keywords)
 
     def forward(x: Tensor, context: Any = None, *args: Any, **keywords: Any) -> Tensor:
         cascade = current()
@@ -154,7 +152,7 @@ def _forward(
             return found(x, read, *args, **keywords)
 
         asked = any(each is not None for each in (*args, *keywords.values()))
-        own = somebodys is None and not asked and not traits.particular and _stock(type(module).forward)
+        own = theirs is None and not asked and not traits.particular and _stock(type(module).forward)
         try:
             return attention(layer, cascade, x, context, attend, own)
         except (ValueError, NotLinearError) as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
+from weakref import ref
 
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
@@ -16,7 +17,7 @@ from lib_ebca.attention.cascade import Cascade, UnknownRowsError
 from lib_ebca.attention.layer import Projections, attention
 from lib_ebca.attention.layer_size import UnknownSizeError
 from lib_ebca.attention.self_following import self_attention
-from lib_ebca.hosts.patch import replaced
+from lib_ebca.hosts.patch import Life, replaced, somebodys
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Of a call of the UNet, by position and by name."""
@@ -94,11 +95,15 @@ def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]
     compiled = vars(unet).get("_compiled_call_impl")
     if compiled is None:
         # What `torch.compile(unet)` returns is a module of its own around the UNet, with hooks of its own.
-        hook = unet.register_forward_pre_hook(lambda module, args, keywords: before(args, keywords), with_kwargs=True)
+        _silence(unet)
+        life = Life()
+        listener = _Listener(before, life)
         try:
+            unet.register_forward_pre_hook(listener, with_kwargs=True)
             yield
         finally:
-            hook.remove()
+            listener.before = None
+            _silence(unet)
         return
 
     # After `unet.compile()` the UNet's hooks are part of the graph.
@@ -108,6 +113,37 @@ def announced(unet: nn.Module, before: Callable[[tuple[Any, ...], dict[str, Any]
 
     with replaced(unet, "_compiled_call_impl", call):
         yield
+
+
+class _Listener:
+    """A hook that may be copied and pickled along with the UNet, and then does nothing."""
+
+    def __init__(
+        self,
+        before: Callable[[tuple[Any, ...], dict[str, Any]], Arguments | None] | None = None,
+        life: Life | None = None,
+    ) -> None:
+        self.before = before
+        self._life = None if life is None else ref(life)
+
+    @property
+    def stranded(self) -> bool:
+        """Whether its block has ended, and an interruption came before it was removed."""
+        return self.before is None or self._life is None or self._life() is None
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> Arguments | None:
+        return None if self.before is None else self.before(args, keywords)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Listener, ()
+
+
+def _silence(unet: nn.Module) -> None:
+    """Take out the listeners whose blocks have ended, without handles, which an interruption may have lost."""
+    for number, hook in list(unet._forward_pre_hooks.items()):
+        if isinstance(hook, _Listener) and hook.stranded:
+            del unet._forward_pre_hooks[number]
+            unet._forward_pre_hooks_with_kwargs.pop(number, None)
 
 
 def is_compiled(unet: nn.Module) -> bool:
@@ -126,7 +162,7 @@ def _forward(
 ) -> Callable[..., Tensor]:
     found = module.forward
     # Somebody's own forward, on the instance or in a subclass, has to be called, whatever processor stands below it.
-    theirs = "forward" in vars(module) or type(module).forward is not Attention.forward
+    theirs = somebodys(module, "forward") is not None or type(module).forward is not Attention.forward
 
     def forward(
         hidden_states: Tensor,
@@ -159,7 +195,7 @@ def _forward(
 
 def _self_forward(module: Attention, current: Callable[[], Cascade | None]) -> Callable[..., Tensor]:
     found = module.forward
-    theirs = "forward" in vars(module) or type(module).forward is not Attention.forward
+    theirs = somebodys(module, "forward") is not None or type(module).forward is not Attention.forward
 
     def forward(
         hidden_states: Tensor,

@@ -223,8 +223,12 @@ def test_an_unknown_batch_passes_through_with_a_comment(sd1: Any) -> None:
     stock = sd1.unet(latent, 1, context).sample
     with energy_attention(sd1, BCU) as run:
         assert torch.equal(sd1.unet(latent, 1, context).sample, stock)
-        sd1("a cat", num_inference_steps=1, output_type="latent")
-        assert torch.equal(sd1.unet(latent, 1, context).sample, stock)
+
+        def meanwhile(pipe: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+            assert torch.equal(sd1.unet(latent, 1, context).sample, stock)
+            return kept
+
+        sd1("a cat", num_inference_steps=1, output_type="latent", callback_on_step_end=meanwhile)
     assert run.comments == [
         "EBCA was not applied: the UNet was called outside a call of the pipeline.",
         "EBCA was not applied: the UNet got 5 rows for 1 pictures.",
