@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lib_ebca.attention.excite_record import subjects_told
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
@@ -32,6 +31,8 @@ class Drawn:
 
     def comments(self, place: int) -> tuple[str, ...]:
         """Sentences on the picture at that place of its batch."""
+        from lib_ebca.attention.excite_record import subjects_told
+
         return (*self.run.comments, *subjects_told(self.run.excited, place))
 
 
