@@ -49,8 +49,9 @@ def test_every_way_was_timed_and_counted(report: dict[str, Any]) -> None:
         for ratio in (result["ratio"], result["cpu_ratio"]):
             assert 0 < ratio["low"] <= ratio["median"] <= ratio["high"] < math.inf
         assert result["seconds"] > 0 and result["fastest_ratio"] > 0
-        # What a pass keeps of its main context is not made again: 1 less some of its projections.
-        assert result["flops_ratio"] >= 0.97 and result["peak_bytes"] > 0
+        # A concept alone makes nothing, and the main context's keys and values are kept.
+        least = 0.95 if result["name"] == "concept" else 1
+        assert result["flops_ratio"] >= least and result["peak_bytes"] > 0
         assert min(result["count"].values()) >= 0 and result["count"]["launches"] > 0
 
 
