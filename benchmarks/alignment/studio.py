@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-import lib_ebca.hosts.diffusers
+import lib_ebca.hosts.announcement
 from lib_ebca.hosts.diffusers import encoded, energy_attention
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.hosts.prompts import PromptEncoder
@@ -64,7 +64,7 @@ class Studio:
         clock = _Clock(self.pipe.unet.device)
         with ExitStack() as stack:
             stack.enter_context(
-                replaced(lib_ebca.hosts.diffusers, "PromptEncoder", lambda pipe, clip_skip: self._encoder)
+                replaced(lib_ebca.hosts.announcement, "PromptEncoder", lambda pipe, clip_skip: self._encoder)
             )
             stack.enter_context(installed(method.rules))
             active = any(plan.active for plan in plans)

@@ -7,7 +7,6 @@ import gc
 import io
 import sys
 import threading
-from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -164,6 +163,13 @@ class Interrupter:
         return self
 
 
+def interrupted_block(pipe: Any, interrupter: Interrupter, entering: bool) -> None:
+    """A block in a frame of its own, which alone holds it, as in anybody's program."""
+    sys.settrace(interrupter if entering else None)
+    with energy_attention(pipe, PLAN):
+        sys.settrace(None if entering else interrupter)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("entering", [True, False])
 def test_an_interruption_at_any_line_of_entry_and_exit_changes_no_later_picture(pipe: Any, entering: bool) -> None:
@@ -171,11 +177,7 @@ def test_an_interruption_at_any_line_of_entry_and_exit_changes_no_later_picture(
     while True:
         interrupter = Interrupter(at)
         try:
-            with ExitStack() as stack:
-                if entering:
-                    sys.settrace(interrupter)
-                stack.enter_context(energy_attention(pipe, PLAN))
-                sys.settrace(None if entering else interrupter)
+            interrupted_block(pipe, interrupter, entering)
         except KeyboardInterrupt:
             pass
         finally:

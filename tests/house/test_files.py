@@ -9,7 +9,7 @@ import pytest
 
 from tests.house.graph import ROOT
 
-STRAY = (".orig", ".rej", ".bak", ".tmp", ".swp", ".pyc", ".DS_Store")
+STRAY = (".orig", ".rej", ".bak", ".tmp", ".swp", ".pyc", ".whl", ".DS_Store")
 
 
 @pytest.mark.skipif(
