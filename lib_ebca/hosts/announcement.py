@@ -15,7 +15,7 @@ from lib_ebca.attention.picture import Picture
 from lib_ebca.attention.subjects import Subjects, subjects_of
 from lib_ebca.hosts.following import followings
 from lib_ebca.hosts.lora import lora_scaled
-from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
+from lib_ebca.hosts.prompts import PromptEncoder, encode_apart, encode_batch
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.language.plan import Plan
 from lib_ebca.language.words import TokenisedPrompt, boost_weights
@@ -39,8 +39,12 @@ def announcing(
     emphasis: bool,
     run: Run,
     vectors: HeadVectors | None = None,
+    as_webui: bool = False,
 ) -> Callable[..., Any]:
-    """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch."""
+    """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch.
+
+    ``as_webui``: clip skip and padding are the WebUI's too, not diffusers'.
+    """
     original = pipe.encode_prompt
     signature = inspect.signature(original)
 
@@ -49,11 +53,12 @@ def announcing(
         bound.apply_defaults()
         asked = bound.arguments
         guided = bool(asked["do_classifier_free_guidance"])
-        encoder = PromptEncoder(pipe, asked.get("clip_skip"))
+        encoder = PromptEncoder(pipe, asked.get("clip_skip"), as_webui)
         with lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
             tokenised = _tokenised(asked, encoder)
             if emphasis and tokenised is not None and _same_prompts(asked):
-                asked.update(_embeddings(pipe, encoder, asked, guided))
+                apart = as_webui and _may_stand_apart(tokenised, asked["negative_prompt"], encoder, plans, run)
+                asked.update(_embeddings(pipe, encoder, asked, guided, apart))
             result = original(*bound.args, **bound.kwargs)
             pictures = result[0].shape[0]
             copies = asked["num_images_per_prompt"]
@@ -86,7 +91,24 @@ def _same_prompts(asked: dict[str, Any]) -> bool:
     )
 
 
-def _embeddings(pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided: bool) -> dict[str, Any]:
+def _may_stand_apart(
+    tokenised: Sequence[TokenisedPrompt], negative: Any, encoder: PromptEncoder, plans: Sequence[Plan], run: Run
+) -> bool:
+    """Whether prompts and negative prompts can keep their own lengths: a plan's prompt cannot be repeated for it."""
+    own = max(len(each.lengths) for each in tokenised)
+    theirs = max(len(encoder.tokenise(text).lengths) for text in _listed(negative or ""))
+    if own % theirs == 0 or not any(plan.active for plan in plans):
+        return True
+    run.tell(
+        f"The negative prompt takes {theirs} chunks and the prompt {own}: they were padded to one length, "
+        "which the WebUI does only with its setting for that."
+    )
+    return False
+
+
+def _embeddings(
+    pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided: bool, apart: bool = False
+) -> dict[str, Any]:
     """The arguments that hand the WebUI-style embeddings to the pipeline in place of the words."""
     prompts = _listed(asked["prompt"])
     negative = asked["negative_prompt"]
@@ -99,7 +121,7 @@ def _embeddings(pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided
             f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of the "
             f"{len(prompts)} prompts"
         )
-    batch = encode_batch(encoder, prompts, negatives)
+    batch = (encode_apart if apart and negatives else encode_batch)(encoder, prompts, negatives)
     given: dict[str, Any] = {"prompt": None, "prompt_embeds": batch.contexts}
     if guided and asked.get("negative_prompt_embeds") is None:
         given["negative_prompt"] = None

@@ -47,6 +47,7 @@ def energy_attention(
     drift: bool = False,
     vectors: HeadVectors | None = None,
     reading: Reading = USUAL,
+    as_webui: bool = False,
 ) -> Iterator[Run]:
     """Let a pipeline's calls inside the block follow a plan.
 
@@ -61,6 +62,8 @@ def energy_attention(
         emphasis: read ``(word:1.2)``, ``[word]`` and ``BREAK`` in prompts, and let prompts pass 75
             tokens, as the WebUI does.
         drift: keep the editorial contexts' changes from one evaluation to the next, as the published code does.
+        as_webui: skip layers of the text encoder for negative prompts too, and leave prompts and negative prompts at
+            their own lengths.
         vectors: head relevance vectors for the plans' concepts; None takes the published ones of SD 1 and SDXL.
         reading: how the subjects that a plan asks for are read off the model.
 
@@ -87,7 +90,7 @@ def energy_attention(
         if any(part.active for each in plans for part in each.excite):
             conductor.exciter = Exciter(pipe, unet, conductor.follow, reading)
             stack.enter_context(conductor.exciter.installed())
-        announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors)
+        announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors, as_webui)
         stack.callback(conductor.close)
         stack.enter_context(replaced(pipe, "encode_prompt", announce))
         if hasattr(pipe, "maybe_free_model_hooks"):
@@ -105,10 +108,11 @@ def energy_attention(
 
 
 @contextmanager
-def encoded(pipe: Any) -> Iterator[Run]:
+def encoded(pipe: Any, as_webui: bool = False) -> Iterator[Run]:
     """Let a pipeline read its prompts as the WebUI does (emphasis, BREAK, any length), its attention untouched."""
     run = Run()
-    with replaced(pipe, "encode_prompt", announcing(pipe, lambda announcement: None, (Plan(),), True, run)):
+    reading = announcing(pipe, lambda announcement: None, (Plan(),), True, run, as_webui=as_webui)
+    with replaced(pipe, "encode_prompt", reading):
         yield run
 
 
@@ -246,7 +250,10 @@ def executed_steps(pipe: Any) -> int:
     """Number of sampling steps of the pass that a pipeline is in: what a plan's fractions are fractions of.
 
     Image-to-image runs only the last part of the schedule. PNDM evaluates one step twice; that is no step of its own.
+    A scheduler may announce the number itself.
     """
+    if announced := getattr(pipe.scheduler, "announced_evaluations", None):
+        return int(announced)
     total = getattr(pipe, "_num_timesteps", None) or len(pipe.scheduler.timesteps)
     asked = pipe.scheduler.num_inference_steps
     repeated = len(pipe.scheduler.timesteps) - asked

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -44,16 +45,18 @@ class PromptEncoder:
 
     Args:
         pipe: has tokenizer and text_encoder, or tokenizer_2 and text_encoder_2, or both.
-        clip_skip: layers to skip from the end, as diffusers counts them; it skips none for negative prompts.
+        clip_skip: layers to skip from the end, as diffusers counts them.
+        as_webui: skip them for negative prompts too, which diffusers does not.
     """
 
-    def __init__(self, pipe: Any, clip_skip: int | None = None) -> None:
+    def __init__(self, pipe: Any, clip_skip: int | None = None, as_webui: bool = False) -> None:
         pairs: list[tuple[Any, Any]] = [
             (getattr(pipe, f"tokenizer{suffix}", None), getattr(pipe, f"text_encoder{suffix}", None))
             for suffix in ("", "_2")
         ]
         self._pipe = pipe
         self._clip_skip = clip_skip
+        self._as_webui = as_webui
         self._penultimate = pairs[1][1] is not None
         self._pairs = tuple(pair for pair in pairs if pair[1] is not None)
         self._encoded: dict[tuple[str, int, bool], EncodedPrompt] = {}
@@ -116,7 +119,7 @@ class PromptEncoder:
         self, text_encoder: Any, chunk: tuple[Token, ...], length: int, negative: bool
     ) -> tuple[Tensor, Tensor | None]:
         ids = torch.tensor([[token.id for token in chunk]], device=self._device(text_encoder))
-        skip = None if negative else self._clip_skip
+        skip = None if negative and not self._as_webui else self._clip_skip
         if self._penultimate:
             output = text_encoder(ids, output_hidden_states=True)
             hidden = output.hidden_states[-((skip or 0) + 2)]
@@ -139,10 +142,13 @@ class PromptEncoder:
         return torch.device(self._pipe._execution_device) if device.type == "meta" else device
 
 
-def encode_batch(encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequence[str] | None) -> EncodedBatch:
+def encode_batch(
+    encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequence[str] | None, negative: bool = False
+) -> EncodedBatch:
     """All of `prompts` and `negatives` (none, or as many), padded to the chunks of the longest of them.
 
-    Every prompt is encoded on its own: its context does not depend on its neighbours. Raises ValueError if the
+    Every prompt is encoded on its own: its context does not depend on its neighbours. `negative`: `prompts` are the
+    negative ones. Raises ValueError if the
     numbers of prompts and negative prompts differ.
     """
     if not prompts:
@@ -151,11 +157,29 @@ def encode_batch(encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequ
         raise ValueError(f"negatives has {len(negatives)} entries: it should have {len(prompts)}, as prompts does")
     tokenised = tuple(encoder.tokenise(prompt) for prompt in prompts)
     chunks = max(len(each.lengths) for each in (*tokenised, *map(encoder.tokenise, negatives or ())))
-    contexts, pooled = _stacked([encoder.encode(prompt, chunks) for prompt in prompts])
+    contexts, pooled = _stacked([encoder.encode(prompt, chunks, negative) for prompt in prompts])
     if not negatives:
         return EncodedBatch(contexts, pooled, None, None, tokenised)
     negative_contexts, negative_pooled = _stacked([encoder.encode(text, chunks, negative=True) for text in negatives])
     return EncodedBatch(contexts, pooled, negative_contexts, negative_pooled, tokenised)
+
+
+def encode_apart(encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequence[str]) -> EncodedBatch:
+    """Like :func:`encode_batch`, but neither side is padded for the other's sake: the WebUI calls the network for each.
+
+    Where their lengths differ, the contexts are repeated until they are equal. Attention to a context that stands there
+    twice is attention to it once, so the network answers as it would to the context alone.
+    """
+    own, theirs = encode_batch(encoder, prompts, None), encode_batch(encoder, negatives, None, negative=True)
+    contexts, negative_contexts = own.contexts, theirs.contexts
+    length = math.lcm(contexts.shape[1], negative_contexts.shape[1])
+    return EncodedBatch(
+        contexts.repeat(1, length // contexts.shape[1], 1),
+        own.pooled,
+        negative_contexts.repeat(1, length // negative_contexts.shape[1], 1),
+        theirs.pooled,
+        own.tokenised,
+    )
 
 
 def _stacked(encoded: Sequence[EncodedPrompt]) -> tuple[Tensor, Tensor | None]:

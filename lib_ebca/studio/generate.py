@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
-from lib_ebca.studio.samplers import scheduler_for
+from lib_ebca.studio.samplers import WEBUI, scheduler_for
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,6 +52,10 @@ def draw(
     The noise of each picture comes from its own generator on the CPU, in float32: it depends on the seed and the size
     alone, not on the batch, the device or the precision.
     """
+    if recipes[0].settings.sampling == WEBUI:
+        from lib_ebca.studio.as_webui import draw_as_webui
+
+        return draw_as_webui(model, recipes, advance, record_energies=record_energies, record_maps=record_maps)
     import torch
 
     from lib_ebca.hosts.diffusers import encoded, energy_attention

@@ -50,6 +50,7 @@ class Settings:
 
     `clip_skip` counts as the WebUI does: 1 is the text encoder's last layer. `device` is a torch device type.
     `vectors` is a file of head relevance vectors, None for those that belong to the model.
+    `sampling` is of samplers.SAMPLING: whose samplers, noise and rounding; `schedule` is the WebUI's alone.
     """
 
     model: str = EMBEDDED_DEFAULT
@@ -65,6 +66,8 @@ class Settings:
     clip_skip: int = 1
     drift: bool = False
     vectors: str | None = None
+    sampling: str = "diffusers"
+    schedule: str | None = None
 
 
 @dataclass(frozen=True)

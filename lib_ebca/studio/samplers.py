@@ -38,6 +38,9 @@ _ALL = (
 )
 _BY_NAME = {sampler.name.casefold(): sampler for sampler in _ALL}
 _ALIASES = {"pndm": "plms"}
+DIFFUSERS, WEBUI = SAMPLING = ("diffusers", "webui")
+"""Whose samplers, noise and rounding: those of the published results, or those of the WebUI."""
+
 DEFAULT = "PLMS"
 """With which the published results were made."""
 

@@ -1,0 +1,239 @@
+"""Samplers as conversations: each asks the network, hears the guided noise, and in the end returns the latent.
+
+A sampler is a generator. It yields an :class:`Evaluation` and is sent the network's noise prediction for it, of the
+same shape; what it returns is the finished latent. Whoever holds it, a diffusers pipeline or a loop of one's own,
+decides how the network is called, which is what lets attention be changed on the way.
+
+Latents (B, C, H, W) are variance exploding (x0 + sigma * noise) inside; the network is given them with variance one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lib_ebca.methods.noise_levels import NoiseTable
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """A question to the network: a latent of variance one, the timestep, and the alpha to read a velocity with."""
+
+    sample: Tensor
+    timestep: float
+    alpha_cumprod: float
+
+    def noise_of(self, velocity: Tensor) -> Tensor:
+        """The noise in `sample` that a velocity prediction says (Salimans and Ho 2022)."""
+        return self.alpha_cumprod**0.5 * velocity + (1 - self.alpha_cumprod) ** 0.5 * self.sample
+
+
+Conversation = Generator[Evaluation, Tensor, Tensor]
+Denoise = Callable[[Tensor, Tensor], Conversation]
+"""From a latent and its level to the picture that the network sees in it."""
+Draw = Callable[[Tensor, Tensor], Tensor]
+"""Normal noise of the latents' shape for the stretch between two levels."""
+
+
+def denoiser(table: NoiseTable, keep: Callable[[Tensor], Tensor] | None = None) -> Denoise:
+    """Asks for the noise and takes it away; `keep` then puts back what is not to change."""
+
+    def denoise(latent: Tensor, sigma: Tensor) -> Conversation:
+        variance = 1 + sigma**2
+        noise = yield Evaluation(latent / variance**0.5, table.timestep(sigma).item(), (1 / variance).item())
+        denoised = table.picture(latent, sigma, noise)
+        return denoised if keep is None else keep(denoised)
+
+    return denoise
+
+
+def euler(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """Karras et al. 2022, algorithm 2 without its second half."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        latent = towards(latent, denoised, sigma, target)
+    return latent
+
+
+def euler_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """Euler's steps to below the target, and noise up to it."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        latent = _renoised(latent, denoised, sigma, target, draw)
+    return latent
+
+
+def heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """Karras et al. 2022, algorithm 2."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        ahead = towards(latent, denoised, sigma, target)
+        if target == 0:
+            latent = ahead
+            continue
+        denoised_ahead = yield from denoise(ahead, target)
+        slopes = (latent - denoised) / sigma + (ahead - denoised_ahead) / target
+        latent = latent + slopes / 2 * (target - sigma)
+    return latent
+
+
+def dpm2(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """The midpoint rule in log sigma (DPM-Solver-2)."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        latent = yield from _midpoint(latent, denoised, sigma, target, denoise)
+    return latent
+
+
+def dpm2_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """The midpoint rule to below the target, and noise up to it."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        down, up = ancestral(sigma, target)
+        latent = yield from _midpoint(latent, denoised, sigma, down, denoise)
+        if target > 0:
+            latent = latent + draw(sigma, target) * up
+    return latent
+
+
+def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ (2S), Lu et al. 2022, with ancestral noise."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        down, up = ancestral(sigma, target)
+        if down > 0:
+            middle = (sigma * down) ** 0.5
+            denoised = yield from denoise(towards(latent, denoised, sigma, middle), middle)
+        latent = towards(latent, denoised, sigma, down)
+        if target > 0:
+            latent = latent + draw(sigma, target) * up
+    return latent
+
+
+def dpmpp_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ for the stochastic equation, by its midpoint in log sigma."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        if target > 0:
+            middle = (sigma * target) ** 0.5
+            halfway = _renoised(latent, denoised, sigma, middle, draw)
+            denoised = yield from denoise(halfway, middle)
+        latent = _renoised(latent, denoised, sigma, target, draw)
+    return latent
+
+
+def dpmpp_2m(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ (2M), Lu et al. 2022, algorithm 2."""
+    before: Tensor | None = None
+    step_before = sigmas[0]
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        ahead, step = denoised, (sigma / target).log()
+        if before is not None and target > 0:
+            ahead = denoised + step / step_before / 2 * (denoised - before)
+        latent = towards(latent, ahead, sigma, target)
+        before, step_before = denoised, step
+    return latent
+
+
+def dpmpp_2m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ (2M) for the stochastic equation, midpoint form."""
+    return (yield from _multistep_sde(latent, sigmas, denoise, draw, _midpoint_weight))
+
+
+def dpmpp_2m_sde_heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ (2M) for the stochastic equation, Heun's form."""
+    return (yield from _multistep_sde(latent, sigmas, denoise, draw, _heun_weight))
+
+
+def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """DPM-Solver++ (3M) for the stochastic equation."""
+    seen: list[Tensor] = []
+    steps: list[Tensor] = []
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        if target == 0:
+            return denoised
+        step = (sigma / target).log()
+        latent = _shrunk(latent, denoised, step)
+        if seen:
+            first = (denoised - seen[-1]) / (steps[-1] / step)
+            slope = first
+            if len(seen) > 1:
+                near, far = steps[-1] / step, steps[-2] / step
+                bend = first - (seen[-1] - seen[-2]) / far
+                slope = first + bend * near / (near + far)
+                latent = latent - (_heun_weight(step) / (2 * step) - 0.5) * bend / (near + far)
+            latent = latent + _heun_weight(step) * slope
+        latent = latent + draw(sigma, target) * target * (1 - (-2 * step).exp()).sqrt()
+        seen, steps = [*seen[-1:], denoised], [*steps[-1:], step]
+    return latent
+
+
+def lcm(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
+    """Luo et al. 2023: the picture at once, and fresh noise on it."""
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        latent = yield from denoise(latent, sigma)
+        if target > 0:
+            latent = latent + draw(sigma, target) * target
+    return latent
+
+
+def towards(latent: Tensor, denoised: Tensor, sigma: Tensor, target: Tensor) -> Tensor:
+    """Along the straight line to the denoised picture, from one level to another."""
+    return denoised + (latent - denoised) * (target / sigma)
+
+
+def ancestral(sigma: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """To which level to go down, and how much noise leads from there to `target` (Song et al. 2020, eta 1)."""
+    up = (target**2 * (sigma**2 - target**2) / sigma**2).clamp(min=0) ** 0.5
+    up = torch.minimum(target, up)
+    return (target**2 - up**2) ** 0.5, up
+
+
+def _renoised(latent: Tensor, denoised: Tensor, sigma: Tensor, target: Tensor, draw: Draw) -> Tensor:
+    down, up = ancestral(sigma, target)
+    latent = towards(latent, denoised, sigma, down)
+    return latent + draw(sigma, target) * up if target > 0 else latent
+
+
+def _midpoint(latent: Tensor, denoised: Tensor, sigma: Tensor, target: Tensor, denoise: Denoise) -> Conversation:
+    if target == 0:
+        return denoised
+    middle = (sigma * target) ** 0.5
+    halfway = towards(latent, denoised, sigma, middle)
+    denoised = yield from denoise(halfway, middle)
+    return latent + (halfway - denoised) / middle * (target - sigma)
+
+
+def _multistep_sde(
+    latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw, weight: Callable[[Tensor], Tensor]
+) -> Conversation:
+    before: Tensor | None = None
+    step_before = sigmas[0]
+    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+        denoised = yield from denoise(latent, sigma)
+        if target == 0:
+            return denoised
+        step = (sigma / target).log()
+        latent = _shrunk(latent, denoised, step)
+        if before is not None:
+            latent = latent + weight(step) * (step / step_before) * (denoised - before)
+        latent = latent + draw(sigma, target) * target * (1 - (-2 * step).exp()).sqrt()
+        before, step_before = denoised, step
+    return latent
+
+
+def _shrunk(latent: Tensor, denoised: Tensor, step: Tensor) -> Tensor:
+    return denoised + (latent - denoised) * (-2 * step).exp()
+
+
+def _midpoint_weight(step: Tensor) -> Tensor:
+    return -torch.expm1(-2 * step) / 2
+
+
+def _heun_weight(step: Tensor) -> Tensor:
+    return 1 - torch.expm1(-2 * step) / (-2 * step)
