@@ -32,6 +32,17 @@ SamplerOption = Annotated[
     str | None,
     typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; SDXL Euler, velocity DDIM)"),
 ]
+SamplingOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="diffusers|webui",
+        help="Whose samplers, noise and rounding: with webui the picture is AUTOMATIC1111's.  (default: diffusers)",
+    ),
+]
+ScheduleOption = Annotated[
+    str | None,
+    typer.Option(help="With --sampling webui: its schedule type, such as 'SGM Uniform'.  (default: Automatic)"),
+]
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")]
 CfgOption = Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")]
 WidthOption = Annotated[int | None, typer.Option(help="Width to work at.  (default: near the photograph's own)")]

@@ -28,7 +28,7 @@ from .options import (
     TrustOption,
     VectorsOption,
 )
-from .photo_options import PresetOption, asked_plan
+from .photo_options import PresetOption, SamplingOption, ScheduleOption, asked_plan
 
 if TYPE_CHECKING:
     from lib_ebca.studio.generate import Drawn
@@ -69,6 +69,8 @@ def txt2img(
         str | None,
         typer.Option(help="By its WebUI name, such as 'Euler a'.  (default: PLMS; SDXL Euler, velocity DDIM)"),
     ] = None,
+    sampling: SamplingOption = None,
+    schedule: ScheduleOption = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")] = None,
     cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")] = None,
     width: Annotated[int | None, typer.Option(help="In pixels.  (default: the model's own)")] = None,
@@ -120,6 +122,8 @@ def txt2img(
         "loras": tuple(map(Lora.parse, lora)) if lora else None,
         "negative": negative,
         "sampler": sampler,
+        "sampling": sampling,
+        "schedule": schedule,
         "steps": steps,
         "guidance": cfg,
         "width": width,

@@ -13,7 +13,7 @@ from lib_ebca.methods.noise_levels import SCHEDULES, ConsistencyTable, NoiseTabl
 from lib_ebca.methods.sampling import Conversation, Denoise, Draw
 
 AUTOMATIC = "Automatic"
-NAMES_OF_SCHEDULES = (AUTOMATIC, *SCHEDULES)
+NAMES_OF_SCHEDULES = (AUTOMATIC, *SCHEDULES, "Beta")
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,6 @@ def walk(
         xl: whether the model is SDXL, for Align Your Steps.
 
     Raises:
-        ImportError: the sampler or the schedule needs torchsde or scipy, and it is not there.
         ValueError: there are too few steps for the walk.
     """
     sampler = SAMPLERS[name]
@@ -148,12 +147,24 @@ def levels(sampler: Sampler, schedule: str, steps: int, table: NoiseTable, xl: b
     """The falling levels of a sampler's schedule for a number of steps."""
     named = sampler.schedule if schedule == AUTOMATIC else schedule
     count = steps + 1 if sampler.discards else steps
-    sigmas = align_your_steps(count, table, xl) if named == "Align Your Steps" else SCHEDULES[named](count, table)
+    if named == "Beta":
+        sigmas = beta(count, table)
+    else:
+        sigmas = align_your_steps(count, table, xl) if named == "Align Your Steps" else SCHEDULES[named](count, table)
     return torch.cat([sigmas[:-2], sigmas[-1:]]) if sampler.discards else sigmas
 
 
+def beta(count: int, table: NoiseTable) -> Tensor:
+    """Lee et al. 2024 as the WebUI has it: quantiles of the beta distribution (0.6, 0.6), linear in sigma."""
+    from scipy import stats
+
+    low, high = table.sigmas[0].item(), table.sigmas[-1].item()
+    places = (1 - torch.linspace(0, 1, count, dtype=torch.float64)).tolist()
+    return torch.tensor([*(low + float(stats.beta.ppf(each, 0.6, 0.6)) * (high - low) for each in places), 0.0])
+
+
 def brownian(sigmas: Tensor, noise: Tensor, seeds: Sequence[int]) -> Draw:
-    """Noise from Brownian paths over sigma, one for each seed, normal for each stretch. Raises ImportError."""
+    """Noise from Brownian paths over sigma, one for each seed, normal for each stretch."""
     import torchsde
 
     low, high = sigmas[sigmas > 0].min(), sigmas.max()

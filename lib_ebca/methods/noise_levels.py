@@ -157,18 +157,6 @@ def ddim(count: int, table: NoiseTable) -> Tensor:
     return _ended(table.sigmas[1 :: max(len(table.sigmas) // count, 1)].flip(0))
 
 
-def beta(count: int, table: NoiseTable) -> Tensor:
-    """Lee et al. 2024 as the WebUI has it: quantiles of the beta distribution (0.6, 0.6), linear in sigma.
-
-    Raises ImportError without scipy.
-    """
-    from scipy import stats
-
-    low, high = _ends(table)
-    places = (1 - torch.linspace(0, 1, count, dtype=torch.float64)).tolist()
-    return _ended(torch.tensor([low + float(stats.beta.ppf(place, 0.6, 0.6)) * (high - low) for place in places]))
-
-
 SCHEDULES: dict[str, Callable[[int, NoiseTable], Tensor]] = {
     "Uniform": uniform,
     "Karras": karras,
@@ -181,7 +169,6 @@ SCHEDULES: dict[str, Callable[[int, NoiseTable], Tensor]] = {
     "Simple": simple,
     "Normal": uniform,
     "DDIM": ddim,
-    "Beta": beta,
 }
 """By the WebUI's names: from the number of steps to the levels, falling, the last one mostly zero."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ def denoiser(table: NoiseTable, keep: Callable[[Tensor], Tensor] | None = None) 
 
 def euler(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Karras et al. 2022, algorithm 2 without its second half."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         latent = towards(latent, denoised, sigma, target)
     return latent
@@ -60,7 +61,7 @@ def euler(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conve
 
 def euler_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Euler's steps to below the target, and noise up to it."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         latent = _renoised(latent, denoised, sigma, target, draw)
     return latent
@@ -68,7 +69,7 @@ def euler_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw
 
 def heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Karras et al. 2022, algorithm 2."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         ahead = towards(latent, denoised, sigma, target)
         if target == 0:
@@ -82,7 +83,7 @@ def heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conver
 
 def dpm2(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """The midpoint rule in log sigma (DPM-Solver-2)."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         latent = yield from _midpoint(latent, denoised, sigma, target, denoise)
     return latent
@@ -90,7 +91,7 @@ def dpm2(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conver
 
 def dpm2_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """The midpoint rule to below the target, and noise up to it."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         down, up = ancestral(sigma, target)
         latent = yield from _midpoint(latent, denoised, sigma, down, denoise)
@@ -101,7 +102,7 @@ def dpm2_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw)
 
 def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ (2S), Lu et al. 2022, with ancestral noise."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         down, up = ancestral(sigma, target)
         if down > 0:
@@ -115,7 +116,7 @@ def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: D
 
 def dpmpp_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ for the stochastic equation, by its midpoint in log sigma."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         if target > 0:
             middle = (sigma * target) ** 0.5
@@ -129,7 +130,7 @@ def dpmpp_2m(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Co
     """DPM-Solver++ (2M), Lu et al. 2022, algorithm 2."""
     before: Tensor | None = None
     step_before = sigmas[0]
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         ahead, step = denoised, (sigma / target).log()
         if before is not None and target > 0:
@@ -153,7 +154,7 @@ def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -
     """DPM-Solver++ (3M) for the stochastic equation."""
     seen: list[Tensor] = []
     steps: list[Tensor] = []
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         if target == 0:
             return denoised
@@ -175,7 +176,7 @@ def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -
 
 def lcm(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Luo et al. 2023: the picture at once, and fresh noise on it."""
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         latent = yield from denoise(latent, sigma)
         if target > 0:
             latent = latent + draw(sigma, target) * target
@@ -214,7 +215,7 @@ def _multistep_sde(
 ) -> Conversation:
     before: Tensor | None = None
     step_before = sigmas[0]
-    for sigma, target in zip(sigmas[:-1], sigmas[1:], strict=True):
+    for sigma, target in pairwise(sigmas):
         denoised = yield from denoise(latent, sigma)
         if target == 0:
             return denoised

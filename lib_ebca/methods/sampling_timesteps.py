@@ -7,6 +7,7 @@ where the walk reaches it, so DDIM makes one evaluation less than it has timeste
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def unipc(latent: Tensor, start: float, steps: int, table: NoiseTable, keep: Kee
 
 def _downwards(timesteps: Tensor) -> list[tuple[int, int]]:
     falling = [int(timestep) for timestep in timesteps.flip(0)]
-    return list(zip(falling[:-1], falling[1:], strict=True))
+    return list(pairwise(falling))
 
 
 def _ask(latent: Tensor, timestep: int, table: NoiseTable, keep: Keep) -> Evaluation:

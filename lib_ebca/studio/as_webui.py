@@ -6,7 +6,9 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from lib_ebca.studio.drawn import Drawn, refuse_endless
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from lib_ebca.hosts.webui_samplers import Known
-    from lib_ebca.studio.generate import Drawn
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.progress import Advance
 
@@ -37,7 +38,6 @@ def draw_as_webui(
     from lib_ebca.hosts.diffusers import encoded, energy_attention
     from lib_ebca.hosts.webui_scheduler import WalkScheduler
     from lib_ebca.language.directives import parse
-    from lib_ebca.studio.generate import Drawn
 
     settings, pipe = recipes[0].settings, model.pipe
     generators = [torch.Generator().manual_seed(recipe.seed) for recipe in recipes]
@@ -60,6 +60,7 @@ def draw_as_webui(
             record_energies=record_energies,
             record_maps=record_maps,
             drift=settings.drift,
+            vectors=vectors_of(model, settings, plans),
             as_webui=True,
         )
     else:
@@ -82,6 +83,7 @@ def draw_as_webui(
             callback_on_step_end=stepped,
             output_type="pt",
         ).images
+    refuse_endless(pictures, recipes)
     return Drawn(tuple(cut_off(picture) for picture in pictures), run, time.perf_counter() - started)
 
 
@@ -111,10 +113,5 @@ def _walk(model: Model, recipes: Sequence[Recipe], noise: Any, known: Known | No
             known=known,
             xl=hasattr(model.pipe, "text_encoder_2"),
         )
-    except ImportError as error:
-        raise UserError(
-            f"{settings.sampler} with the schedule {settings.schedule or AUTOMATIC} needs {error.name}: "
-            "pip install torchsde scipy"
-        ) from None
     except ValueError as error:
         raise UserError(str(error)) from None

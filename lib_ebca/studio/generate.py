@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.drawn import Drawn, refuse_endless
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import WEBUI, scheduler_for
@@ -16,24 +15,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from lib_ebca.hosts.diffusers import Run
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.progress import Advance
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The pictures of one batch, in the order of its recipes, and what was recorded on the way."""
-
-    images: tuple[Image, ...]
-    run: Run
-    seconds: float
-
-    def comments(self, place: int) -> tuple[str, ...]:
-        """Sentences on the picture at that place of its batch."""
-        from lib_ebca.attention.excite_record import subjects_told
-
-        return (*self.run.comments, *subjects_told(self.run.excited, place))
 
 
 def draw(
@@ -106,14 +89,6 @@ def draw(
 
 
 def images_of(pipe: Any, decoded: Tensor, recipes: Sequence[Recipe]) -> tuple[Image, ...]:
-    """The pictures of a decoded batch, (n, 3, H, W) in [0, 1], as the pipeline itself makes them.
-
-    Raises UserError where one is not finite: a sampler that ran away leaves a black picture.
-    """
-    for recipe, values in zip(recipes, decoded, strict=True):
-        if not bool(values.isfinite().all()):
-            raise UserError(
-                f"the picture of seed {recipe.seed} is not finite, its numbers grew beyond all bounds: lower --cfg and "
-                "the strengths of the plan, or use --dtype float32"
-            )
+    """The pictures of a decoded batch, (n, 3, H, W) in [0, 1], as the pipeline itself makes them. Raises UserError."""
+    refuse_endless(decoded, recipes)
     return tuple(pipe.image_processor.numpy_to_pil(pipe.image_processor.pt_to_numpy(decoded)))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 EMBEDDED_DEFAULT = "shapes"
 MOST_TOGETHER = 1024  # pictures of one batch
 OURS = "EBCA"
+SCHEDULE = "Schedule type"
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def to_text(recipe: Recipe, source: Source) -> str:
     settings = recipe.settings
     fields = {
         "Steps": str(settings.steps),
-        "Sampler": str(settings.sampler),
+        **_sampler_fields(settings),
         "CFG scale": _number(settings.guidance),
         "Seed": str(recipe.seed),
         "Size": f"{settings.width}x{settings.height}",
@@ -120,6 +121,8 @@ def to_text(recipe: Recipe, source: Source) -> str:
     fields[f"{OURS} device"] = str(settings.device)
     if recipe.batch != 1:
         fields[f"{OURS} batch"] = f"{recipe.position + 1}/{recipe.batch}"
+    if settings.sampling != samplers.DIFFUSERS:
+        fields[f"{OURS} sampling"] = settings.sampling
     if settings.drift:
         fields[f"{OURS} drift"] = "True"
     if settings.vectors and recipe.plan.concepts:
@@ -155,11 +158,15 @@ def from_text(text: str) -> tuple[Recipe, Source]:
     width, height = _size(get("Size"))
     position, batch = _place(get(f"{OURS} batch"))
     prompt = get(f"{OURS} prompt", info.prompt)
+    written_by_us = get("Version", "").startswith(OURS)
+    sampling = get(f"{OURS} sampling", samplers.DIFFUSERS if written_by_us else samplers.WEBUI)
     settings = Settings(
         model=get(f"{OURS} model", ""),
         loras=tuple(Lora.parse(value) for value in recorded.numbered(info.fields, f"{OURS} lora")),
         negative=get(f"{OURS} negative", info.negative),
-        sampler=_sampler(info.fields),
+        sampling=sampling,
+        sampler=_sampler(info.fields, sampling),
+        schedule=get(SCHEDULE) if sampling == samplers.WEBUI else None,
         steps=_whole(info.fields, "Steps", Settings.steps),
         guidance=recorded.real("CFG scale", get("CFG scale", repr(Settings.guidance))),
         width=width,
@@ -170,7 +177,6 @@ def from_text(text: str) -> tuple[Recipe, Source]:
         drift=get(f"{OURS} drift") == "True",
         vectors=get(f"{OURS} vectors"),
     )
-    written_by_us = get("Version", "").startswith(OURS)
     plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan
     recipe = Recipe(settings, prompt, plan, _whole(info.fields, "Seed", -1), batch, position)
     hashes = tuple(recorded.numbered(info.fields, f"{OURS} lora hash"))
@@ -190,10 +196,18 @@ def _number(value: float) -> str:
     return repr(int(value)) if value == int(value) else repr(value)
 
 
-def _sampler(fields: Mapping[str, str]) -> str | None:
+def _sampler_fields(settings: Settings) -> dict[str, str]:
+    name, schedule = str(settings.sampler), settings.schedule
+    if schedule is None:
+        # Since 1.9 the WebUI names the schedule in a field of its own, and without it takes one of its choice.
+        name, schedule = samplers.with_schedule(name)
+    return {"Sampler": name} if schedule is None else {"Sampler": name, SCHEDULE: schedule}
+
+
+def _sampler(fields: Mapping[str, str], sampling: str) -> str | None:
     name = fields.get("Sampler")
-    if name is None:
-        return None
+    if name is None or sampling == samplers.WEBUI:
+        return name
     name = f"{name} Karras" if foreign.karras(fields) else name
     # One that is not known is left as it is: an option may give another, and is checked with the rest.
     return samplers.canonical(name) if samplers.is_known(name) else name

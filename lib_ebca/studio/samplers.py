@@ -41,6 +41,17 @@ _ALIASES = {"pndm": "plms"}
 DIFFUSERS, WEBUI = SAMPLING = ("diffusers", "webui")
 """Whose samplers, noise and rounding: those of the published results, or those of the WebUI."""
 
+AUTOMATIC = "Automatic"
+WEBUI_NAMES = (
+    *("DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DPM++ 2M SDE Heun", "DPM++ 2S a", "DPM++ 3M SDE", "Euler a", "Euler"),
+    *("Heun", "DPM2", "DPM2 a", "LCM", "DDIM", "PLMS", "UniPC"),
+)
+WEBUI_SCHEDULES = (
+    *(AUTOMATIC, "Uniform", "Karras", "Exponential", "Polyexponential", "SGM Uniform", "KL Optimal"),
+    *("Align Your Steps", "Simple", "Normal", "DDIM", "Beta"),
+)
+"""Of :mod:`lib_ebca.hosts.webui_samplers`, here without what they need."""
+
 DEFAULT = "PLMS"
 """With which the published results were made."""
 
@@ -63,6 +74,31 @@ def canonical(name: str) -> str:
     if sampler is None:
         raise UserError(f"sampler {shortened(name)!r} is not known: choose one of {', '.join(NAMES)} (PNDM is PLMS)")
     return sampler.name
+
+
+def with_schedule(name: str) -> tuple[str, str | None]:
+    """A sampler of `NAMES` and its schedule type as two names of the WebUI's; None where the WebUI has no choice."""
+    if name.endswith(" Karras"):
+        return name.removesuffix(" Karras"), "Karras"
+    return name, None if name in ("DDIM", "PLMS", "UniPC") else "Uniform"
+
+
+def canonical_as_webui(name: str, schedule: str | None) -> tuple[str, str]:
+    """Sampler and schedule type as the WebUI writes them; the older 'DPM++ 2M Karras' names both in one.
+
+    Raises UserError for what is not known, listing the known.
+    """
+    words, key = name.split(), (schedule or AUTOMATIC).casefold()
+    by_name = {each.casefold(): each for each in WEBUI_NAMES}
+    by_schedule = {each.casefold(): each for each in WEBUI_SCHEDULES}
+    sampler = _ALIASES.get(" ".join(words).casefold(), " ".join(words).casefold())
+    if sampler not in by_name and words and schedule is None:
+        sampler, key = " ".join(words[:-1]).casefold(), words[-1].casefold()
+    if sampler not in by_name or (schedule is None and key not in by_schedule):
+        raise UserError(f"sampler {name!r} is not one of the WebUI's that are here: {', '.join(WEBUI_NAMES)}")
+    if key not in by_schedule:
+        raise UserError(f"schedule {schedule!r} is not known: choose one of {', '.join(WEBUI_SCHEDULES)}")
+    return by_name[sampler], by_schedule[key]
 
 
 def default_of(xl: bool, predicts: str | None) -> str:

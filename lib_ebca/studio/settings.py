@@ -31,9 +31,9 @@ def checked(settings: Settings) -> Settings:
         raise UserError(f"--dtype is {settings.dtype!r}: it should be one of {', '.join(DTYPES)}")
     if settings.device is not None and not _DEVICE.fullmatch(settings.device):
         raise UserError(f"--device is {settings.device!r}: it should be cpu, cuda or mps")
-    if settings.sampler is None:
-        return settings
-    return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))
+    if settings.sampling not in samplers.SAMPLING:
+        raise UserError(f"--sampling is {settings.sampling!r}: it should be one of {', '.join(samplers.SAMPLING)}")
+    return _with_sampler(settings)
 
 
 def completed(settings: Settings, model: Model) -> Settings:
@@ -50,6 +50,17 @@ def completed(settings: Settings, model: Model) -> Settings:
         device=settings.device or model.pipe.device.type,
         dtype=settings.dtype or str(model.pipe.unet.dtype).removeprefix("torch."),
     )
+
+
+def _with_sampler(settings: Settings) -> Settings:
+    if settings.sampling == samplers.WEBUI:
+        name, schedule = samplers.canonical_as_webui(settings.sampler or samplers.DEFAULT, settings.schedule)
+        return dataclasses.replace(settings, sampler=name if settings.sampler else None, schedule=schedule)
+    if settings.schedule is not None:
+        raise UserError(f"--schedule {settings.schedule!r} goes with --sampling {samplers.WEBUI}: add it")
+    if settings.sampler is None:
+        return settings
+    return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))
 
 
 def at_least(name: str, value: int, smallest: int) -> int:

@@ -140,7 +140,9 @@ def test_bare_bcu_leaves_the_prompt_alone(draw: Ebca) -> None:
 @pytest.mark.parametrize("steps", [1, 4])
 def test_every_sampler_draws(draw: Ebca, sampler: str, steps: int) -> None:
     (drawn,) = lines(draw(PROMPT, "--sampler", sampler.upper(), "--steps", steps, "--seed", 1, "--json"))
-    assert f"Sampler: {'PLMS' if sampler == 'pndm' else sampler}," in parameters(drawn["path"])
+    name, schedule = samplers.with_schedule(samplers.canonical(sampler))
+    fields = infotext.read(parameters(drawn["path"])).fields
+    assert (fields["Sampler"], fields.get("Schedule type")) == (name, schedule)
     assert pixels(drawn["path"]).std() > 0
 
 

@@ -42,7 +42,9 @@ def test_the_webuis_own_text_is_read() -> None:
     assert made.settings == Settings(
         model="",
         negative="blurry, low quality\ntext",
-        sampler="DPM++ 2M Karras",
+        sampler="DPM++ 2M",
+        sampling="webui",
+        schedule="Karras",
         steps=20,
         guidance=7.0,
         width=512,

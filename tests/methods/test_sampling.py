@@ -1,0 +1,84 @@
+"""The WebUI's samplers and schedules against levels and latents recorded from k-diffusion 0.0.16, which it runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from lib_ebca.methods import sampling, sampling_timesteps
+from lib_ebca.methods.noise_levels import SCHEDULES, NoiseTable, timesteps
+from lib_ebca.methods.sampling import Conversation
+
+RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("k_diffusion.json").read_text())
+TABLE = NoiseTable.of_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
+
+
+def network(sample: Tensor, timestep: float) -> Tensor:
+    return torch.tanh(2 * sample + timestep / 500)
+
+
+def held(conversation: Conversation) -> Tensor:
+    try:
+        question = next(conversation)
+        while True:
+            question = conversation.send(network(question.sample, question.timestep))
+    except StopIteration as ended:
+        return ended.value
+
+
+def drawing() -> Callable[[Tensor, Tensor], Tensor]:
+    noises = iter([torch.cos(torch.arange(4.0) * (k + 1)).reshape(1, 1, 2, 2) for k in range(40)])
+    return lambda sigma, target: next(noises)
+
+
+@pytest.mark.parametrize("name", RECORDED["sigmas"])
+def test_levels_are_k_diffusions(name: str) -> None:
+    torch.testing.assert_close(SCHEDULES[name](8, TABLE), torch.tensor(RECORDED["sigmas"][name]))
+
+
+@pytest.mark.parametrize("name", RECORDED["latents"])
+def test_latents_are_k_diffusions(name: str) -> None:
+    sigmas = torch.tensor(RECORDED["sigmas"]["Karras"])
+    start = torch.linspace(-1.5, 1.5, 4).reshape(1, 1, 2, 2) * sigmas[0]
+    found = held(getattr(sampling, name)(start, sigmas, sampling.denoiser(TABLE), drawing()))
+    torch.testing.assert_close(found.flatten(), torch.tensor(RECORDED["latents"][name]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_levels_fall(name: str) -> None:
+    assert bool((SCHEDULES[name](12, TABLE).diff() < 0).all())
+
+
+def test_levels_and_timesteps_are_inverse() -> None:
+    places = torch.linspace(0, 999, 37)
+    torch.testing.assert_close(TABLE.timestep(TABLE.sigma(places)), places, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("walk", [sampling_timesteps.ddim, sampling_timesteps.plms])
+def test_where_the_noise_is_constant_every_sampler_takes_it_away(walk: Callable[..., Conversation]) -> None:
+    picture, noise = torch.tensor([[[[0.3, -1.2]]]]), torch.tensor([[[[1.0, 0.5]]]])
+    walked = timesteps(20)
+    assert walked.tolist()[:2] == [1, 51] and len(walked) == 20
+    alpha = TABLE.alphas_cumprod[walked[-1]]
+    for conversation in (
+        walk(picture * alpha.sqrt() + noise * (1 - alpha).sqrt(), walked, TABLE, lambda latent: latent),
+        sampling_timesteps.unipc(
+            picture * alpha.sqrt() + noise * (1 - alpha).sqrt(), 0.952, 20, TABLE, lambda latent: latent
+        ),
+    ):
+        end = 1 if conversation.__name__ != "unipc" else 0
+        try:
+            next(conversation)
+            while True:
+                conversation.send(noise)
+        except StopIteration as ended:
+            last = TABLE.alphas_cumprod[end]
+            torch.testing.assert_close(
+                ended.value, picture * last.sqrt() + noise * (1 - last).sqrt(), rtol=1e-4, atol=1e-4
+            )
