@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from lib_ebca.methods import sampling, sampling_timesteps
 from lib_ebca.methods.noise_levels import SCHEDULES, ConsistencyTable, NoiseTable, align_your_steps, timesteps
-from lib_ebca.methods.sampling import Conversation, Denoise, Draw
+from lib_ebca.methods.sampling import Answer, Conversation, Denoise, Draw
 
 AUTOMATIC = "Automatic"
 NAMES_OF_SCHEDULES = (AUTOMATIC, *SCHEDULES, "Beta")
@@ -90,11 +91,13 @@ class Walk:
         conversation: with the network; what it returns is the finished latent.
         timesteps: at which it will ask.
         announced: how many evaluations the WebUI announces, by which it tells what part of a pass is done.
+        doubled: whether every second evaluation is, to the WebUI, the second half of a step.
     """
 
     conversation: Conversation
     timesteps: tuple[float, ...]
     announced: int
+    doubled: bool = False
 
 
 def walk(
@@ -140,7 +143,7 @@ def walk(
     keep = None if known is None else known.kept
     conversation = _ended(sampler.walk(start, taken, sampling.denoiser(table, keep), path), known)
     silent = sampler.walk(torch.zeros(1), taken, sampling.denoiser(table), lambda sigma, target: torch.zeros(1))
-    return Walk(conversation, asked_at(silent), (executed + 1) * (2 if sampler.doubled else 1))
+    return Walk(conversation, asked_at(silent), (executed + 1) * (2 if sampler.doubled else 1), sampler.doubled)
 
 
 def levels(sampler: Sampler, schedule: str, steps: int, table: NoiseTable, xl: bool = False) -> Tensor:
@@ -171,8 +174,11 @@ def brownian(sigmas: Tensor, noise: Tensor, seeds: Sequence[int]) -> Draw:
     paths = [torchsde.BrownianTree(low, torch.zeros_like(noise[0]), high, entropy=seed) for seed in seeds]
 
     def draw(sigma: Tensor, target: Tensor) -> Tensor:
-        # The path is walked downwards: from the larger level to the smaller one.
-        return torch.stack([-path(target, sigma) for path in paths]) / (sigma - target).abs().sqrt()
+        with warnings.catch_warnings():
+            # The ends of the path are rounded inside, and it says so of each.
+            warnings.filterwarnings("ignore", message="Should have t", category=UserWarning)
+            # The path is walked downwards: from the larger level to the smaller one.
+            return torch.stack([-path(target, sigma) for path in paths]) / (sigma - target).abs().sqrt()
 
     return draw
 
@@ -184,7 +190,7 @@ def asked_at(conversation: Conversation) -> tuple[float, ...]:
         question = next(conversation)
         while True:
             asked.append(question.timestep)
-            question = conversation.send(torch.zeros_like(question.sample))
+            question = conversation.send(Answer(torch.zeros_like(question.sample)))
     except StopIteration:
         return tuple(asked)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lib_ebca.hosts.webui_samplers import Walk
 from lib_ebca.methods.noise_levels import NoiseTable
+from lib_ebca.methods.sampling import Answer
 
 
 class WalkScheduler(SchedulerMixin, ConfigMixin):
@@ -29,6 +30,7 @@ class WalkScheduler(SchedulerMixin, ConfigMixin):
         """Be about to make a walk that was asked with a number of steps."""
         self._conversation, self._walk = walk.conversation, walk
         self._question = next(self._conversation)
+        self._asked = 1
         self.num_inference_steps = steps
         self.announced_evaluations = walk.announced
         self.timesteps = torch.tensor(walk.timesteps)
@@ -37,6 +39,11 @@ class WalkScheduler(SchedulerMixin, ConfigMixin):
     def first(self) -> Tensor:
         """What the network is to see first, (B, C, H, W)."""
         return self._question.sample
+
+    @property
+    def state_in_first_order(self) -> bool:
+        """Whether what the network sees next is the latent of the pass, and not a step's look ahead."""
+        return not self._walk.doubled or self._asked % 2 == 1
 
     def set_timesteps(self, num_inference_steps: int, device: str | torch.device | None = None) -> None:
         """The walk's timesteps, whatever number is asked."""
@@ -49,15 +56,22 @@ class WalkScheduler(SchedulerMixin, ConfigMixin):
     def step(
         self, model_output: Tensor, timestep: Any, sample: Tensor, return_dict: bool = False, **unused: Any
     ) -> tuple[Tensor]:
-        """The next thing that the network is to see, or at the end the finished latent."""
-        answer = model_output.to(self._question.sample)
+        """The next thing that the network is to see, or at the end the finished latent.
+
+        Where `sample` is not what was handed out last, the walk goes on from it.
+        """
+        question = self._question
+        shown = sample.to(question.sample)
+        moved = None if torch.equal(shown, question.sample.to(sample.dtype).to(shown)) else shown
+        noise = model_output.to(question.sample)
         if self.config.prediction_type == "v_prediction":
-            answer = self._question.noise_of(answer)
+            noise = question.noise_of(noise, moved)
         try:
-            self._question = self._conversation.send(answer)
+            self._question = self._conversation.send(Answer(noise, moved))
         except StopIteration as ended:
-            return (ended.value.to(sample.dtype),)
-        return (self._question.sample.to(sample.dtype),)
+            return (ended.value.to(sample),)
+        self._asked += 1
+        return (self._question.sample.to(sample),)
 
 
 def table_of(config: Any) -> NoiseTable:

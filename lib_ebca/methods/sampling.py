@@ -1,8 +1,8 @@
 """Samplers as conversations: each asks the network, hears the guided noise, and in the end returns the latent.
 
-A sampler is a generator. It yields an :class:`Evaluation` and is sent the network's noise prediction for it, of the
-same shape; what it returns is the finished latent. Whoever holds it, a diffusers pipeline or a loop of one's own,
-decides how the network is called, which is what lets attention be changed on the way.
+A sampler is a generator. It yields an :class:`Evaluation` and is sent an :class:`Answer`; what it returns is the
+finished latent. Whoever holds it, a diffusers pipeline or a loop of one's own, decides how the network is called, which is what
+lets attention be changed on the way, and may show the network another latent: the sampler then goes on from that one.
 
 Latents (B, C, H, W) are variance exploding (x0 + sigma * noise) inside; the network is given them with variance one.
 """
@@ -27,14 +27,23 @@ class Evaluation:
     timestep: float
     alpha_cumprod: float
 
-    def noise_of(self, velocity: Tensor) -> Tensor:
-        """The noise in `sample` that a velocity prediction says (Salimans and Ho 2022)."""
-        return self.alpha_cumprod**0.5 * velocity + (1 - self.alpha_cumprod) ** 0.5 * self.sample
+    def noise_of(self, velocity: Tensor, shown: Tensor | None = None) -> Tensor:
+        """The noise in `sample`, or in what was shown instead, that a velocity says (Salimans and Ho 2022)."""
+        sample = self.sample if shown is None else shown
+        return self.alpha_cumprod**0.5 * velocity + (1 - self.alpha_cumprod) ** 0.5 * sample
 
 
-Conversation = Generator[Evaluation, Tensor, Tensor]
-Denoise = Callable[[Tensor, Tensor], Conversation]
-"""From a latent and its level to the picture that the network sees in it."""
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """The `noise` that the network predicts, and the `sample` that it was shown where that is not the evaluation's."""
+
+    noise: Tensor
+    sample: Tensor | None = None
+
+
+Conversation = Generator[Evaluation, Answer, Tensor]
+Denoise = Callable[[Tensor, Tensor], Generator[Evaluation, Answer, tuple[Tensor, Tensor]]]
+"""From a latent and its level to the latent that the network was shown, and the picture that it sees in it."""
 Draw = Callable[[Tensor, Tensor], Tensor]
 """Normal noise of the latents' shape for the stretch between two levels."""
 
@@ -42,11 +51,13 @@ Draw = Callable[[Tensor, Tensor], Tensor]
 def denoiser(table: NoiseTable, keep: Callable[[Tensor], Tensor] | None = None) -> Denoise:
     """Asks for the noise and takes it away; `keep` then puts back what is not to change."""
 
-    def denoise(latent: Tensor, sigma: Tensor) -> Conversation:
+    def denoise(latent: Tensor, sigma: Tensor) -> Generator[Evaluation, Answer, tuple[Tensor, Tensor]]:
         variance = 1 + sigma**2
-        noise = yield Evaluation(latent / variance**0.5, table.timestep(sigma).item(), (1 / variance).item())
-        denoised = table.picture(latent, sigma, noise)
-        return denoised if keep is None else keep(denoised)
+        answer = yield Evaluation(latent / variance**0.5, table.timestep(sigma).item(), (1 / variance).item())
+        if answer.sample is not None:
+            latent = answer.sample * variance**0.5
+        denoised = table.picture(latent, sigma, answer.noise)
+        return latent, denoised if keep is None else keep(denoised)
 
     return denoise
 
@@ -54,7 +65,7 @@ def denoiser(table: NoiseTable, keep: Callable[[Tensor], Tensor] | None = None) 
 def euler(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Karras et al. 2022, algorithm 2 without its second half."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         latent = towards(latent, denoised, sigma, target)
     return latent
 
@@ -62,7 +73,7 @@ def euler(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conve
 def euler_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Euler's steps to below the target, and noise up to it."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         latent = _renoised(latent, denoised, sigma, target, draw)
     return latent
 
@@ -70,12 +81,12 @@ def euler_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw
 def heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Karras et al. 2022, algorithm 2."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         ahead = towards(latent, denoised, sigma, target)
         if target == 0:
             latent = ahead
             continue
-        denoised_ahead = yield from denoise(ahead, target)
+        ahead, denoised_ahead = yield from denoise(ahead, target)
         slopes = (latent - denoised) / sigma + (ahead - denoised_ahead) / target
         latent = latent + slopes / 2 * (target - sigma)
     return latent
@@ -84,7 +95,7 @@ def heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conver
 def dpm2(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """The midpoint rule in log sigma (DPM-Solver-2)."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         latent = yield from _midpoint(latent, denoised, sigma, target, denoise)
     return latent
 
@@ -92,7 +103,7 @@ def dpm2(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conver
 def dpm2_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """The midpoint rule to below the target, and noise up to it."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         down, up = ancestral(sigma, target)
         latent = yield from _midpoint(latent, denoised, sigma, down, denoise)
         if target > 0:
@@ -103,11 +114,11 @@ def dpm2_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw)
 def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ (2S), Lu et al. 2022, with ancestral noise."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         down, up = ancestral(sigma, target)
         if down > 0:
             middle = (sigma * down) ** 0.5
-            denoised = yield from denoise(towards(latent, denoised, sigma, middle), middle)
+            _, denoised = yield from denoise(towards(latent, denoised, sigma, middle), middle)
         latent = towards(latent, denoised, sigma, down)
         if target > 0:
             latent = latent + draw(sigma, target) * up
@@ -117,11 +128,11 @@ def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: D
 def dpmpp_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ for the stochastic equation, by its midpoint in log sigma."""
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         if target > 0:
             middle = (sigma * target) ** 0.5
             halfway = _renoised(latent, denoised, sigma, middle, draw)
-            denoised = yield from denoise(halfway, middle)
+            halfway, denoised = yield from denoise(halfway, middle)
         latent = _renoised(latent, denoised, sigma, target, draw)
     return latent
 
@@ -131,7 +142,7 @@ def dpmpp_2m(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Co
     before: Tensor | None = None
     step_before = sigmas[0]
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         ahead, step = denoised, (sigma / target).log()
         if before is not None and target > 0:
             ahead = denoised + step / step_before / 2 * (denoised - before)
@@ -155,7 +166,7 @@ def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -
     seen: list[Tensor] = []
     steps: list[Tensor] = []
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         if target == 0:
             return denoised
         step = (sigma / target).log()
@@ -177,7 +188,7 @@ def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -
 def lcm(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """Luo et al. 2023: the picture at once, and fresh noise on it."""
     for sigma, target in pairwise(sigmas):
-        latent = yield from denoise(latent, sigma)
+        _, latent = yield from denoise(latent, sigma)
         if target > 0:
             latent = latent + draw(sigma, target) * target
     return latent
@@ -206,7 +217,7 @@ def _midpoint(latent: Tensor, denoised: Tensor, sigma: Tensor, target: Tensor, d
         return denoised
     middle = (sigma * target) ** 0.5
     halfway = towards(latent, denoised, sigma, middle)
-    denoised = yield from denoise(halfway, middle)
+    halfway, denoised = yield from denoise(halfway, middle)
     return latent + (halfway - denoised) / middle * (target - sigma)
 
 
@@ -216,7 +227,7 @@ def _multistep_sde(
     before: Tensor | None = None
     step_before = sigmas[0]
     for sigma, target in pairwise(sigmas):
-        denoised = yield from denoise(latent, sigma)
+        latent, denoised = yield from denoise(latent, sigma)
         if target == 0:
             return denoised
         step = (sigma / target).log()

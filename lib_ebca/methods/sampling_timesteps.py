@@ -6,14 +6,14 @@ where the walk reaches it, so DDIM makes one evaluation less than it has timeste
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from lib_ebca.methods.noise_levels import NoiseTable
-from lib_ebca.methods.sampling import Conversation, Evaluation
+from lib_ebca.methods.sampling import Answer, Conversation, Evaluation
 
 Keep = Callable[[Tensor], Tensor]
 
@@ -24,7 +24,7 @@ _UNIPC_ORDER = 3
 def ddim(latent: Tensor, timesteps: Tensor, table: NoiseTable, keep: Keep) -> Conversation:
     """Song et al. 2020 with eta 0; `timesteps` rise, `keep` changes what the network is shown."""
     for timestep, target in _downwards(timesteps):
-        noise = yield _ask(latent, timestep, table, keep)
+        latent, noise = yield from _ask(latent, timestep, table, keep)
         latent = _stepped(latent, noise, timestep, target, table)
     return latent
 
@@ -33,14 +33,15 @@ def plms(latent: Tensor, timesteps: Tensor, table: NoiseTable, keep: Keep) -> Co
     """Liu et al. 2022: DDIM's steps with the noise extrapolated from the last four, the first one improved by Euler."""
     heard: list[Tensor] = []
     for timestep, target in _downwards(timesteps):
-        noise = yield _ask(latent, timestep, table, keep)
+        latent, noise = yield from _ask(latent, timestep, table, keep)
         if heard:
             recent = [noise, *reversed(heard)]
             weights = _ADAMS_BASHFORTH[len(recent) - 1]
             meant = sum((w * each for w, each in zip(weights[1:], recent[1:], strict=True)), weights[0] * noise)
         else:
             ahead = _stepped(latent, noise, timestep, target, table)
-            meant = (noise + (yield _ask(ahead, target, table, keep))) / 2
+            _, further = yield from _ask(ahead, target, table, keep)
+            meant = (noise + further) / 2
         latent = _stepped(latent, meant, timestep, target, table)
         heard = [*heard, noise][-3:]
     return latent
@@ -59,14 +60,16 @@ def unipc(latent: Tensor, start: float, steps: int, table: NoiseTable, keep: Kee
     trained = len(table.alphas_cumprod)
     times = [float(time) for time in torch.linspace(start, 1 / trained, steps + 1)]
     levels = [_level(time, table) for time in times]
-    seen = [(yield from _picture(latent, times[0], levels[0], table, keep))]
+    latent, first = yield from _picture(latent, times[0], levels[0], table, keep)
+    seen = [first]
     for place in range(1, steps + 1):
         order = min(place, _UNIPC_ORDER, steps + 1 - place)
         ahead, correct = _predicted(latent, seen, levels[: place + 1], order)
         latent = ahead
         if place < steps:
-            found = yield from _picture(ahead, times[place], levels[place], table, keep)
-            latent = correct(found)
+            shown, found = yield from _picture(ahead, times[place], levels[place], table, keep)
+            # What the latent was moved by meanwhile stays in the corrected one.
+            latent = correct(found) + (shown - ahead)
             seen = [*seen, found][-_UNIPC_ORDER:]
     return latent
 
@@ -76,8 +79,12 @@ def _downwards(timesteps: Tensor) -> list[tuple[int, int]]:
     return list(pairwise(falling))
 
 
-def _ask(latent: Tensor, timestep: int, table: NoiseTable, keep: Keep) -> Evaluation:
-    return Evaluation(keep(latent), float(timestep), table.alphas_cumprod[timestep].item())
+_Asked = Generator[Evaluation, Answer, tuple[Tensor, Tensor]]
+
+
+def _ask(latent: Tensor, timestep: int, table: NoiseTable, keep: Keep) -> _Asked:
+    answer = yield Evaluation(keep(latent), float(timestep), table.alphas_cumprod[timestep].item())
+    return (latent if answer.sample is None else answer.sample), answer.noise
 
 
 def _stepped(latent: Tensor, noise: Tensor, timestep: int, target: int, table: NoiseTable) -> Tensor:
@@ -99,11 +106,12 @@ def _level(time: float, table: NoiseTable) -> _Level:
     return log_alpha.exp(), (1 - (2 * log_alpha).exp()).sqrt()
 
 
-def _picture(latent: Tensor, time: float, level: _Level, table: NoiseTable, keep: Keep) -> Conversation:
+def _picture(latent: Tensor, time: float, level: _Level, table: NoiseTable, keep: Keep) -> _Asked:
     trained = len(table.alphas_cumprod)
     timestep = (time - 1 / trained) * trained
-    noise = yield Evaluation(keep(latent), timestep, table.alphas_cumprod[int(timestep)].item())
-    return (latent - level[1] * noise) / level[0]
+    answer = yield Evaluation(keep(latent), timestep, table.alphas_cumprod[int(timestep)].item())
+    shown = latent if answer.sample is None else answer.sample
+    return shown, (shown - level[1] * answer.noise) / level[0]
 
 
 def _predicted(

@@ -15,7 +15,10 @@ _NEARLY = re.compile(rf"<\s*(?:{'|'.join(FORMS)})s?(?![\w:>])[^<>]*>", re.IGNORE
 _AND = re.compile(r"\bAND\b")
 # Read here, or without a say in how the picture looks.
 _READ = frozenset(
-    {"Steps", "Sampler", "CFG scale", "Seed", "Size", "Model", "Model hash", "Clip skip", "Version", "Lora hashes"}
+    {
+        *("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Clip skip"),
+        *("Version", "Lora hashes"),
+    }
 )
 _NAMED = 8  # fields in a sentence
 
@@ -43,11 +46,8 @@ def unread_fields(fields: Mapping[str, str]) -> tuple[str, ...]:
     ours = "EBCA task" in fields
     unread = [
         name
-        for name, value in fields.items()
-        if name not in _READ
-        and not name.startswith("EBCA")
-        and not (name == "Denoising strength" and ours)
-        and not (name == "Schedule type" and (value == "Automatic" or karras(fields)))
+        for name in fields
+        if name not in _READ and not name.startswith("EBCA") and not (name == "Denoising strength" and ours)
     ]
     return tuple(unread)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lib_ebca.methods import sampling, sampling_timesteps
 from lib_ebca.methods.noise_levels import SCHEDULES, NoiseTable, timesteps
-from lib_ebca.methods.sampling import Conversation
+from lib_ebca.methods.sampling import Answer, Conversation
 
 RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("k_diffusion.json").read_text())
 TABLE = NoiseTable.of_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
@@ -27,7 +27,7 @@ def held(conversation: Conversation) -> Tensor:
     try:
         question = next(conversation)
         while True:
-            question = conversation.send(network(question.sample, question.timestep))
+            question = conversation.send(Answer(network(question.sample, question.timestep)))
     except StopIteration as ended:
         return ended.value
 
@@ -76,7 +76,7 @@ def test_where_the_noise_is_constant_every_sampler_takes_it_away(walk: Callable[
         try:
             next(conversation)
             while True:
-                conversation.send(noise)
+                conversation.send(Answer(noise))
         except StopIteration as ended:
             last = TABLE.alphas_cumprod[end]
             torch.testing.assert_close(

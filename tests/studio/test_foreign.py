@@ -58,18 +58,21 @@ def test_fields_that_nothing_reads_are_told() -> None:
     assert request.differences(recorded()[1], Source("x", "")) == ()
 
 
-def test_a_noise_schedule_is_read_or_told() -> None:
-    made, source = recorded()
-    assert (made.settings.sampler, source.unread) == ("DPM++ 2M Karras", ())
-    for schedule in ("Exponential", "SGM Uniform"):
+def test_a_noise_schedule_is_read() -> None:
+    for schedule in ("Karras", "SGM Uniform", "Automatic"):
         made, source = recorded(schedule=schedule)
-        assert (made.settings.sampler, source.unread) == ("DPM++ 2M", ("Schedule type",))
-    assert recorded("Euler", "Karras")[1].unread == ("Schedule type",)
-    assert recorded("Euler", "Automatic")[1].unread == ()
+        found = checked(made.settings)
+        assert (found.sampling, found.sampler, found.schedule, source.unread) == ("webui", "DPM++ 2M", schedule, ())
+
+
+def test_a_picture_from_before_schedules_had_names_says_its_own_in_the_samplers_name() -> None:
+    made, _ = recipe.from_text("a cat\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 1, Model: x")
+    found = checked(made.settings)
+    assert (found.sampler, found.schedule) == ("DPM++ 2M", "Karras")
 
 
 def test_an_option_stands_in_for_a_sampler_that_is_not_known() -> None:
-    made, _ = recorded("DPM++ SDE", "Automatic")
-    with pytest.raises(UserError, match=r"sampler 'DPM\+\+ SDE' is not known"):
+    made, _ = recorded("Restart", "Automatic")
+    with pytest.raises(UserError, match=r"sampler 'Restart' is not one of the WebUI's that are here"):
         checked(made.settings)
     assert checked(Settings(sampler="euler A")).sampler == "Euler a"
