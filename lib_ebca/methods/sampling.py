@@ -1,8 +1,8 @@
 """Samplers as conversations: each asks the network, hears the guided noise, and in the end returns the latent.
 
 A sampler is a generator. It yields an :class:`Evaluation` and is sent an :class:`Answer`; what it returns is the
-finished latent. Whoever holds it, a diffusers pipeline or a loop of one's own, decides how the network is called, which is what
-lets attention be changed on the way, and may show the network another latent: the sampler then goes on from that one.
+finished latent. Whoever holds it, a diffusers pipeline or a loop of one's own, decides how the network is called, which
+is what lets attention be changed on the way, and may show the network another latent: the sampler goes on from that.
 
 Latents (B, C, H, W) are variance exploding (x0 + sigma * noise) inside; the network is given them with variance one.
 """

@@ -66,19 +66,14 @@ def test_where_the_noise_is_constant_every_sampler_takes_it_away(walk: Callable[
     walked = timesteps(20)
     assert walked.tolist()[:2] == [1, 51] and len(walked) == 20
     alpha = TABLE.alphas_cumprod[walked[-1]]
-    for conversation in (
-        walk(picture * alpha.sqrt() + noise * (1 - alpha).sqrt(), walked, TABLE, lambda latent: latent),
-        sampling_timesteps.unipc(
-            picture * alpha.sqrt() + noise * (1 - alpha).sqrt(), 0.952, 20, TABLE, lambda latent: latent
-        ),
-    ):
-        end = 1 if conversation.__name__ != "unipc" else 0
+    start = picture * alpha.sqrt() + noise * (1 - alpha).sqrt()
+    over = walk(start, walked, TABLE, lambda latent: latent)
+    for conversation, end in ((over, 1), (sampling_timesteps.unipc(start, 0.952, 20, TABLE, lambda latent: latent), 0)):
         try:
             next(conversation)
             while True:
                 conversation.send(Answer(noise))
         except StopIteration as ended:
             last = TABLE.alphas_cumprod[end]
-            torch.testing.assert_close(
-                ended.value, picture * last.sqrt() + noise * (1 - last).sqrt(), rtol=1e-4, atol=1e-4
-            )
+            expected = picture * last.sqrt() + noise * (1 - last).sqrt()
+            torch.testing.assert_close(ended.value, expected, rtol=1e-4, atol=1e-4)
