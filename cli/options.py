@@ -58,8 +58,8 @@ ExciteOption = Annotated[
     typer.Option(
         "--excite",
         metavar="WORD",
-        help="A subject that has to be there (Attend-and-Excite): cat, dog:scale=20:until=0.5:refine=off, or *. "
-        "Repeatable.",
+        help="A subject that has to be there (Attend-and-Excite): cat, dog:scale=20:until=0.5:refine=off, "
+        "frog:concept=Animals, or *. Repeatable.",
     ),
 ]
 VectorsOption = Annotated[

@@ -27,7 +27,7 @@ def test_vector(case: Case) -> None:
 def test_every_level_is_here() -> None:
     update = {"layer", "unet", "loop", "energy", "gamma_schedule"}
     head_relevance = {"hrv_votes", "hrv_matrix", "hrv_heads", "hrv_layer", "hrv_loop"}
-    attend_and_excite = {"ae_maps", "ae_gradient", "ae_refine", "ae_loop"}
+    attend_and_excite = {"ae_maps", "ae_gradient", "ae_refine", "ae_loop", "hrv_ae_refine", "hrv_ae_loop"}
     assert {case.level for case in cases(OWN_FOLDER)} >= update | head_relevance | attend_and_excite
     assert {case.level for case in cases(OWN_FOLDER)} >= {
         "layer",

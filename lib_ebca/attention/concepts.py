@@ -27,14 +27,13 @@ def vectors_for(plans: Sequence[Plan], heads: Sequence[int], given: HeadVectors 
     Raises:
         VectorsError: the vectors are of another model's shape, there are none, or a concept is not among them.
     """
-    concepts = [concept for plan in plans for concept in plan.concepts]
-    if not concepts:
+    named = [name for plan in plans for name in plan.named_concepts]
+    if not named:
         return None
     vectors = published(heads) if given is None else given
     vectors.require(heads)
-    for concept in concepts:
-        for name, _ in concept.weights:
-            vectors.row(name)
+    for name in named:
+        vectors.row(name)
     return vectors
 
 

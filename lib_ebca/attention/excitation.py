@@ -19,6 +19,8 @@ from lib_ebca.attention.excite_record import ExciteRecord
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.attention.subjects import Asked, Subject, Subjects, level_of
 from lib_ebca.attention.watcher import EnoughRead, Watcher
+from lib_ebca.attention.weighted_watcher import WeightedWatcher
+from lib_ebca.methods import head_weighted_maps
 from lib_ebca.methods.attend_and_excite import (
     MOST_REFINEMENTS,
     PUBLISHED,
@@ -98,6 +100,7 @@ class Excitation:
         self.records: list[ExciteRecord] = []
         self.level = level_of(levels, reading.level)
         self._last = max(index for index, level in enumerate(levels) if level == self.level)
+        self._final = len(levels) - 1
         self._steps, self._evaluations, self._reading = steps, evaluations or steps, reading
         self._masks = list(masks) if masks is not None else [None] * len(self.pictures)
         self._tell, self._stopped, self._keep_maps = tell, stopped, maps
@@ -157,19 +160,10 @@ class Excitation:
     ) -> Measured:
         with torch.enable_grad():
             leaf = latents.detach().requires_grad_()
-            watcher = self.watched(leaf, rows, evaluate, number)
-            attention, size = watcher.mean, watcher.size
+            watcher = self.watched(leaf, rows, evaluate, number, subjects)
             worst, pulls = [], []
             for place, row in enumerate(rows):
-                scores = subject_scores(
-                    attention[place],
-                    size,
-                    self._text(row, attention),
-                    [subject.tokens for subject in subjects[place]],
-                    self._reading.objective,
-                    self._mask(row, size, attention),
-                )
-                self._keep(row, subjects[place], scores, attention[place], size)
+                scores = self._scores(watcher, place, row, subjects[place])
                 weights = torch.tensor(sizes[place], dtype=scores.dtype, device=scores.device)
                 loss, wanted = pull(losses(scores), weights, self._reading.objective)
                 worst.append(float(loss.detach()))
@@ -183,6 +177,30 @@ class Excitation:
                 steps[place] *= mask
         return Measured(tuple(worst), steps)
 
+    def _scores(self, watcher: Watcher, place: int, row: int, subjects: tuple[Subject, ...]) -> Tensor:
+        """The scores of a row's subjects, (S,): of the plain ones and of those that a concept is named for."""
+        objective = self._reading.objective
+        found: dict[int, Tensor] = {}
+        maps: dict[int, Tensor] = {}
+        plain = [number for number, each in enumerate(subjects) if not each.heads]
+        if plain:
+            attention, size = watcher.mean[place], watcher.size
+            text, mask = self._text(row, attention), self._mask(row, size, attention)
+            tokens = [subjects[number].tokens for number in plain]
+            found |= zip(plain, subject_scores(attention, size, text, tokens, objective, mask), strict=True)
+            maps |= {number: attention.unflatten(0, size) for number in plain}
+        weighted = [number for number, each in enumerate(subjects) if each.heads]
+        if weighted and isinstance(watcher, WeightedWatcher):
+            pooled = watcher.weighted(place)
+            text, mask = self._text(row, pooled), self._mask(row, (pooled.shape[1], pooled.shape[2]), pooled)
+            tokens = [subjects[number].tokens for number in weighted]
+            scores = head_weighted_maps.subject_scores(pooled, text, tokens, objective, mask)
+            found |= zip(weighted, scores, strict=True)
+            maps |= zip(weighted, pooled, strict=True)
+        ordered = torch.stack([found[number] for number in range(len(subjects))])
+        self._keep(row, subjects, ordered, maps)
+        return ordered
+
     def _text(self, row: int, attention: Tensor) -> Tensor:
         """The tokens that share the pixels; a host may have filled the context up with more of them."""
         text = torch.tensor(self.pictures[row].text, device=attention.device)
@@ -192,13 +210,23 @@ class Excitation:
         still = Timetable((Values(),))
         return Cascade([Picture()] * len(self.pictures), [still] * len(self.pictures), recorder=watcher)
 
-    def watched(self, leaf: Tensor, rows: list[int], evaluate: Evaluate, number: int) -> Watcher:
-        """The rows' evaluation up to the last layer that is read; with its graph."""
+    def watched(
+        self,
+        leaf: Tensor,
+        rows: list[int],
+        evaluate: Evaluate,
+        number: int,
+        subjects: Sequence[Sequence[Subject]] = (),
+    ) -> Watcher:
+        """The rows' evaluation up to the last layer that is read for these subjects; with its graph."""
         height, width = leaf.shape[-2], leaf.shape[-1]
         size = (height, width)
         for _ in range(self.level):
             size = ((size[0] + 1) // 2, (size[1] + 1) // 2)
-        watcher = Watcher(size, self._last)
+        if any(subject.heads for own in subjects for subject in own):
+            watcher: Watcher = WeightedWatcher(size, self._last, subjects, self._final)
+        else:
+            watcher = Watcher(size, self._last)
         cascade = self._cascade(watcher)
         cascade.begin(Rows(tuple(rows), (True,) * len(rows)), (height, width), number)
         with suppress(EnoughRead):
@@ -212,16 +240,14 @@ class Excitation:
             return None
         return F.interpolate(mask.to(like)[None, None], size, mode="bilinear", align_corners=True)[0, 0]
 
-    def _keep(
-        self, row: int, subjects: tuple[Subject, ...], scores: Tensor, attention: Tensor, size: tuple[int, int]
-    ) -> None:
+    def _keep(self, row: int, subjects: tuple[Subject, ...], scores: Tensor, maps: dict[int, Tensor]) -> None:
         named = {subject.name: float(score) for subject, score in zip(subjects, scores.detach(), strict=True)}
         self._seen.setdefault(row, []).append(named)
         if self._keep_maps:
             self._maps.setdefault(row, {}).update(
                 {
-                    each.name: attention.detach()[:, list(each.tokens)].sum(-1).view(size).float().cpu()
-                    for each in subjects
+                    each.name: maps[number].detach()[..., list(each.tokens)].sum(-1).float().cpu()
+                    for number, each in enumerate(subjects)
                 }
             )
 

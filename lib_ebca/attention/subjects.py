@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+from torch import Tensor
 
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.subject_words import subject_words
 from lib_ebca.language.words import TokenisedPrompt
 from lib_ebca.methods.attend_and_excite import Ask
+from lib_ebca.methods.head_vectors import HeadVectors
 
 THRESHOLDS = ((0.0, 0.05), (0.2, 0.5), (0.4, 0.8))
 """At these fractions of the pass a subject's score should be at least that: as published for 50 steps, 0, 10 and 20."""
@@ -34,6 +37,7 @@ class Subject:
         scale: step size of the latent.
         until: fraction of the pass at which it is left alone.
         refine: whether its thresholds are insisted on.
+        heads: for each layer (h,), how much each head counts, all together 1; empty: the heads of one level, all alike.
     """
 
     name: str
@@ -41,6 +45,7 @@ class Subject:
     scale: float = 20.0
     until: float = 0.5
     refine: bool = True
+    heads: tuple[Tensor, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True)
@@ -84,18 +89,41 @@ class Asked:
 
 
 def subjects_of(
-    excites: Sequence[Excite], tokenised: TokenisedPrompt | None, tokenizer: Any, padded_with_end: bool
+    excites: Sequence[Excite],
+    tokenised: TokenisedPrompt | None,
+    tokenizer: Any,
+    padded_with_end: bool,
+    vectors: HeadVectors | None = None,
 ) -> Subjects:
-    """The subjects that a plan asks for in a prompt. Raises WordError for a word that it does not hold."""
+    """The subjects that a plan asks for in a prompt.
+
+    Raises:
+        WordError: a word that it does not hold.
+        UnknownConceptError: a concept that is not among the vectors.
+    """
     if not excites or tokenised is None:
         return Subjects()
     chunk = len(tokenised.tokens) // len(tokenised.lengths)
     found = tuple(
-        Subject(word.name, word.rows, word.excite.scale, word.excite.until, word.excite.refine)
+        Subject(
+            word.name,
+            word.rows,
+            word.excite.scale,
+            word.excite.until,
+            word.excite.refine,
+            _head_shares(word.excite.concept, vectors),
+        )
         for word in subject_words(tokenised, excites, tokenizer)
         if word.excite.active
     )
     return Subjects(found, text_columns(tokenised.lengths, chunk, padded_with_end))
+
+
+def _head_shares(concept: str | None, vectors: HeadVectors | None) -> tuple[Tensor, ...]:
+    if concept is None or vectors is None:
+        return ()
+    relevance = vectors.relevance[vectors.row(concept)]
+    return vectors.by_layer(relevance / len(relevance))
 
 
 def text_columns(lengths: Sequence[int], chunk: int, padded_with_end: bool) -> tuple[bool, ...]:

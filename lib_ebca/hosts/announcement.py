@@ -70,7 +70,7 @@ def announcing(
         made = _pictures(own, contexts, run.tokenised, encoder, vectors)
         follows = followings(own, copies, run.tokenised, result[0].shape[1], encoder.tokenizer)
         made = tuple(replace(each, following=follow) for each, follow in zip(made, follows, strict=True))
-        announce(Announcement(made, own, guided, _subjects(pipe, own, run.tokenised, encoder.tokenizer)))
+        announce(Announcement(made, own, guided, _subjects(pipe, own, run.tokenised, encoder.tokenizer, vectors)))
         return result
 
     return encode_prompt
@@ -165,13 +165,17 @@ def _pictures(
 
 
 def _subjects(
-    pipe: Any, plans: Sequence[Plan], tokenised: Sequence[TokenisedPrompt], tokenizer: Any
+    pipe: Any,
+    plans: Sequence[Plan],
+    tokenised: Sequence[TokenisedPrompt],
+    tokenizer: Any,
+    vectors: HeadVectors | None,
 ) -> tuple[Subjects, ...]:
     # The two encoders of SDXL fill prompts up differently.
     one_encoder = getattr(pipe, "tokenizer_2", None) is None
     padded_with_end = one_encoder and tokenizer is not None and tokenizer.pad_token_id == tokenizer.eos_token_id
     return tuple(
-        subjects_of(plan.excite, tokenised[index] if tokenised else None, tokenizer, padded_with_end)
+        subjects_of(plan.excite, tokenised[index] if tokenised else None, tokenizer, padded_with_end, vectors)
         for index, plan in enumerate(plans)
     )
 

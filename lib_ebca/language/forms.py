@@ -12,7 +12,7 @@ from lib_ebca.language.checks import PlanError, shortened
 from lib_ebca.language.concept import RESERVED, Concept
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.parts import Boost, ContextUpdate, Edit
-from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError, found
+from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError, found, unescaped
 
 Part = ContextUpdate | Edit | Boost | Concept | Excite
 
@@ -20,7 +20,7 @@ _TO_ESCAPE = re.compile(r"[\\:<>]")
 _EDIT_KEYS = ("from", "until", "attn", "norm")
 _UPDATE_KEYS = ("from", "until", "schedule", "ratio", "prior")
 _WORD_KEYS = ("schedule", "prior")
-_EXCITE_KEYS = ("scale", "until", "refine")
+_EXCITE_KEYS = ("scale", "until", "refine", "concept")
 _SWITCH = {"on": True, "off": False}
 
 
@@ -110,6 +110,8 @@ def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
             directive.refuse(f"{key} should be given once")
         if key in _WORD_KEYS:
             values[name] = value.lower()
+        elif key == "concept":
+            values[name] = unescaped(value)
         elif key == "refine":
             if value.strip().lower() not in _SWITCH:
                 directive.refuse(f"refine is {shortened(value, 30)!r}: it should be on or off")
@@ -151,7 +153,9 @@ def write_excite(excite: Excite) -> str:
     """The directive that reads back to an equal part."""
     word = excite.word if excite.occurrence is None else f"{excite.word}#{excite.occurrence}"
     keyed = _write_values(excite, Excite(excite.word), ("scale", "until"))
-    return f"<excite:{_TO_ESCAPE.sub(_escape, word)}{keyed}{'' if excite.refine else ':refine=off'}>"
+    keyed += "" if excite.refine else ":refine=off"
+    keyed += "" if excite.concept is None else f":concept={_TO_ESCAPE.sub(_escape, excite.concept)}"
+    return f"<excite:{_TO_ESCAPE.sub(_escape, word)}{keyed}>"
 
 
 def _write_readable(part: Edit | Boost, name: str, text: str, arguments: str) -> str:

@@ -76,6 +76,12 @@ class Plan:
         return updates or self.follow is not None or any(part.active for part in parts)
 
     @property
+    def named_concepts(self) -> tuple[str, ...]:
+        """The concepts that it looks up among the head relevance vectors."""
+        subjects = tuple(each.concept for each in self.excite if each.concept is not None and each.active)
+        return (*(name for concept in self.concepts for name, _ in concept.weights), *subjects)
+
+    @property
     def stated_update(self) -> ContextUpdate | None:
         """The update as asked for: None where it only came along with a boost."""
         return None if self._update_implied else self.update

@@ -19,7 +19,8 @@ FORMS = {
     "bcu": "<bcu> or <bcu:ATTN:NORM>, then if wanted :from=0 :until=1 :schedule=constant :ratio=0.9 :prior=paper",
     "boost": "<boost:WORD:FACTOR>, where WORD may be a phrase, WORD#2 or *",
     "concept": "<concept:WORD:Color> or <concept:WORD:Color=2:Plants=-1>, then if wanted :from=0 :until=1 :clamp=9",
-    "excite": "<excite:WORD>, where WORD may be a phrase, WORD#2 or *, then if wanted :scale=20 :until=0.5 :refine=off",
+    "excite": "<excite:WORD>, where WORD may be a phrase, WORD#2 or *, then if wanted :scale=20 :until=0.5 :refine=off "
+    ":concept=Animals",
 }
 """What each directive looks like, by name."""
 
@@ -68,6 +69,11 @@ class Directive:
     def refuse(self, expected: str) -> NoReturn:
         """Raise the DirectiveError that quotes this directive and says what would be right."""
         raise DirectiveError(self.text, self.start, self.end, expected)
+
+
+def unescaped(text: str) -> str:
+    r"""Text in which \: \< \> \\ stand for the character itself."""
+    return _ESCAPED.sub(r"\1", text)
 
 
 def found(prompt: str) -> Iterator[Directive]:
@@ -121,8 +127,8 @@ def _split(prompt: str, opening: re.Match[str], name: str, colons: list[int], en
         text=prompt[opening.start() : end],
         start=opening.start(),
         end=end,
-        body=_ESCAPED.sub(r"\1", body),
-        pieces=tuple(_ESCAPED.sub(r"\1", piece) for piece in parts[:kept]),
+        body=unescaped(body),
+        pieces=tuple(map(unescaped, parts[:kept])),
         positional=tuple(reversed(positional)),
         keyed=tuple(reversed(keyed)),
     )

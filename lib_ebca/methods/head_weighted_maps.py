@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from lib_ebca.methods.attend_and_excite import PUBLISHED, Objective
 from lib_ebca.methods.maps import smoothed, smoothing_kernel, text_shares
 
 SIDE = 8
@@ -54,11 +55,30 @@ def subject_maps(attention: Tensor, text: Tensor, tokens: Sequence[int]) -> Tens
     return torch.stack([shares[subject, :, token].view(side, side) for subject, token in enumerate(tokens)])
 
 
-def scores(maps: Tensor, smoothing: bool = True, sigma: float = 0.5, kernel_size: int = 3) -> Tensor:
-    """The largest value of each map, (S, side, side) to (S,); smoothed by a true Gaussian before, as published."""
-    if smoothing:
-        maps = smoothed(maps, smoothing_kernel("gaussian", sigma, kernel_size, dtype=maps.dtype))
-    return maps.flatten(1).max(-1).values
+def subject_scores(
+    attention: Tensor,
+    text: Tensor,
+    subjects: Sequence[Sequence[int]],
+    objective: Objective = PUBLISHED,
+    mask: Tensor | None = None,
+) -> Tensor:
+    """The scores of one picture's subjects, (S,), in [0, 1].
+
+    Args:
+        attention: (S, side, side, T), the sum of :func:`pooled` over the layers.
+        text: (T,) of bool, the tokens that share the pixels.
+        subjects: the tokens of each subject.
+        objective: how they are measured; where it smooths at all, this method does by a true Gaussian.
+        mask: (side, side) in [0, 1]: where the subjects are looked for.
+    """
+    owner = [place for place, tokens in enumerate(subjects) for _ in tokens]
+    maps = subject_maps(attention[owner], text, [token for tokens in subjects for token in tokens])
+    if objective.kernel is not None:
+        maps = smoothed(maps, smoothing_kernel("gaussian", dtype=maps.dtype))
+    if mask is not None:
+        maps = maps * mask
+    maxima = maps.flatten(1).max(-1).values.split([len(tokens) for tokens in subjects])
+    return torch.stack([each.max() if objective.tokens == "max" else each.mean() for each in maxima])
 
 
 def _blurred(maps: Tensor, side: int) -> Tensor:

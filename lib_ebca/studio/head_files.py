@@ -24,7 +24,7 @@ def vectors_of(model: Model, settings: Settings, plans: Sequence[Plan]) -> HeadV
 
     from lib_ebca.methods.head_vectors import read
 
-    if not any(plan.concepts for plan in plans):
+    if not any(plan.named_concepts for plan in plans):
         return None
     if settings.vectors is not None:
         return read(Path(settings.vectors).expanduser())

@@ -125,7 +125,7 @@ def to_text(recipe: Recipe, source: Source) -> str:
         fields[f"{OURS} sampling"] = settings.sampling
     if settings.drift:
         fields[f"{OURS} drift"] = "True"
-    if settings.vectors and recipe.plan.concepts:
+    if settings.vectors and recipe.plan.named_concepts:
         fields[f"{OURS} vectors"] = settings.vectors
     for i, (lora, digest) in enumerate(zip(settings.loras, source.lora_hashes, strict=True), start=1):
         fields[f"{OURS} lora {i}"] = str(lora)

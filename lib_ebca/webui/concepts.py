@@ -30,7 +30,7 @@ def vectors_of(model: Any, plans: Sequence[Plan]) -> HeadVectors | None:
     Raises:
         VectorsError: there are none for this model, or they do not know a concept.
     """
-    if not any(plan.concepts for plan in plans):
+    if not any(plan.named_concepts for plan in plans):
         return None
     layers: list[Any] = [layer for _, layer in cross_attention_layers(model.model.diffusion_model)]
     heads = [int(layer.heads) for layer in layers]

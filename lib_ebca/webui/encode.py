@@ -74,7 +74,7 @@ class Encoder:
             edits = tuple(contexts[edit.text] for edit in each.plan.edits)
             boosts = _staged(p, prompt, hires, _boosts(each.plan))
             factors = _staged(p, prompt, hires, _factors(each.plan, vectors))
-            subjects = _subjects(p, prompt, each.plan, hires)
+            subjects = _subjects(p, prompt, each.plan, hires, vectors)
             for own in zip(boosts, factors, subjects, strict=True):
                 result.append(Part(image, each.plan, edits, *own))
         return tuple(result)
@@ -154,12 +154,15 @@ def _factors(plan: Plan, vectors: HeadVectors | None) -> Read[tuple[TokenFactors
     return lambda encoder, texts, other: concepts.factors_of(encoder, texts, plan.concepts, vectors, other)
 
 
-def _subjects(p: Any, prompt: str, plan: Plan, hires: bool) -> list[Scheduled[Subjects] | None]:
+def _subjects(
+    p: Any, prompt: str, plan: Plan, hires: bool, vectors: HeadVectors | None
+) -> list[Scheduled[Subjects] | None]:
     parts = subprompts(prompt, p.firstpass_steps, second_steps(p, hires))
     encoder = tokens.text_encoder(p.sd_model) if any(each.active for each in plan.excite) else None
     if encoder is None:
         return [None] * len(parts)
-    found = iter(tokens.subjects(encoder, parts, plan.excite, bool(getattr(p.sd_model, "is_sdxl", False))))
+    several_encoders = bool(getattr(p.sd_model, "is_sdxl", False))
+    found = iter(tokens.subjects(encoder, parts, plan.excite, several_encoders, vectors))
     return [Scheduled(tuple(end for end, _ in stages), tuple(next(found) for _ in stages)) for stages in parts]
 
 

@@ -26,7 +26,7 @@ def from_row(words: str, scale: float, until: float) -> tuple[Excite, ...]:
         if parsed.text or len(parsed.plan.excite) != 1:
             raise PlanError("subjects", part, "words of the prompt, as in cat, dog:scale=10")
         (excite,) = parsed.plan.excite
-        plain = excite == Excite(excite.word, excite.occurrence)
+        plain = replace(excite, concept=None) == Excite(excite.word, excite.occurrence)
         found.append(replace(excite, scale=scale, until=until) if plain else excite)
     return tuple(found)
 
@@ -37,6 +37,6 @@ def to_row(excites: Sequence[Excite]) -> tuple[str, float, float]:
     scale, until = PUBLISHED_SCALE, PUBLISHED_UNTIL
     if len(shared) == 1 and excites[0].refine:
         scale, until = excites[0].scale, excites[0].until
-        excites = [Excite(each.word, each.occurrence) for each in excites]
+        excites = [replace(each, scale=PUBLISHED_SCALE, until=PUBLISHED_UNTIL) for each in excites]
     written = [write(Plan(excite=(each,)))[len(_START) : -len(_END)] for each in excites]
     return ", ".join(each.replace(",", "\\,") for each in written), scale, until

@@ -12,6 +12,7 @@ from lib_ebca.language.excite import Excite
 from lib_ebca.language.plan import Boost
 from lib_ebca.language.subject_words import subject_words
 from lib_ebca.language.words import Token, TokenisedPrompt, WordError
+from lib_ebca.methods.head_vectors import HeadVectors
 
 
 def text_encoder(model: Any) -> Any | None:
@@ -99,7 +100,11 @@ def word_rows(encoder: Any, texts: Sequence[str], boost: Boost, elsewhere: Seque
 
 
 def subjects(
-    encoder: Any, parts: Sequence[Sequence[tuple[int, str]]], excites: Sequence[Excite], several_encoders: bool
+    encoder: Any,
+    parts: Sequence[Sequence[tuple[int, str]]],
+    excites: Sequence[Excite],
+    several_encoders: bool,
+    vectors: HeadVectors | None = None,
 ) -> list[Subjects]:
     """The subjects of each stage of each part of one picture's prompt, one after the other.
 
@@ -125,7 +130,7 @@ def subjects(
         if len(failures) == len(parts):
             raise failures[0]
     return [
-        subjects_of(own, stage, tokenizer, padded_with_end)
+        subjects_of(own, stage, tokenizer, padded_with_end, vectors)
         for own, stages in zip(kept, read, strict=True)
         for stage in stages
     ]

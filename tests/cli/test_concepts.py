@@ -58,6 +58,22 @@ def test_an_option_is_the_directive_and_the_picture_comes_again(
     assert pixels(draw("--from", str(asked), "--trust-picture")) == pixels(asked)
 
 
+def test_a_subject_may_be_read_off_the_heads_of_a_concept(
+    draw: Callable[..., Path], ebca: Ebca, tiny_model: Path, vectors: Path
+) -> None:
+    with_file = ("--vectors", str(vectors), "--seed", "1")
+    asked = draw(PROMPT, "--excite", "cat:concept=Color:scale=2000", *with_file)
+    recipe, _ = from_text(Image.open(asked).info["parameters"])
+    assert recipe.plan.excite[0].concept == "Color"
+    assert recipe.settings.vectors == str(vectors)
+    assert pixels(draw("--from", str(asked), "--vectors", str(vectors))) == pixels(asked)
+    assert pixels(draw(PROMPT, "--excite", "cat:scale=2000", "--seed", "1")) != pixels(asked)
+    result = ebca(
+        "txt2img", PROMPT, "--excite", "cat:concept=Animal", "--vectors", str(vectors), "--model", str(tiny_model)
+    )
+    refused(result, "concept 'Animal' is not among the vectors'", "they know Color, Image Style")
+
+
 def test_a_picture_opens_no_vectors_on_its_own(
     draw: Callable[..., Path], ebca: Ebca, vectors: Path, tiny_model: Path, tmp_path: Path
 ) -> None:

@@ -18,6 +18,7 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.excitation import Excitation, Reading
 from lib_ebca.attention.excite_record import ExciteRecord
 from lib_ebca.attention.subjects import Asked, Subject, Subjects, text_columns
+from lib_ebca.attention.weighted_watcher import WeightedWatcher
 from lib_ebca.hosts.unet import installed, levels_of
 from lib_ebca.methods.attend_and_excite import (
     MOST_REFINEMENTS,
@@ -32,6 +33,7 @@ from lib_ebca.methods.maps import smoothed, smoothing_kernel, text_shares
 from tests.golden.case import Case
 
 TOKENS = 77
+PUBLISHED_HEADS, HEADS_OF_LAYER = 128, 8
 
 
 def run_maps(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
@@ -114,6 +116,7 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
     after: list[Tensor] = []
     update_losses: list[float] = []
     sizes: list[float] = []
+    weighted = "concepts" in settings
     refinements: dict[str, Tensor] = {}
     for number, timestep in enumerate(scheduler.timesteps):
         threshold = settings["thresholds"].get(str(number))
@@ -135,7 +138,7 @@ def run_loop(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
         "before_step": torch.stack(before),
         "trajectory": torch.stack(after),
         "update_losses": torch.tensor(update_losses, dtype=torch.float64),
-        "update_step_sizes": torch.tensor(sizes, dtype=torch.float64),
+        **({} if weighted else {"update_step_sizes": torch.tensor(sizes, dtype=torch.float64)}),
         "timesteps": scheduler.timesteps,
         **refinements,
     }
@@ -149,7 +152,12 @@ class Scene:
         self.unet = unet_of(case.folder, settings["weights"], dtype)
         self._embeds = case.given("in.embeds", dtype)[1:]
         side = settings["attention_res"]
-        subjects = tuple(Subject(str(k), (k,), settings["scale_factor"]) for k in settings["token_indices"])
+        tokens = settings["token_indices"]
+        heads = head_shares(case, dtype) if "concepts" in settings else [()] * len(tokens)
+        subjects = tuple(
+            Subject(str(token), (token,), settings["scale_factor"], heads=own)
+            for token, own in zip(tokens, heads, strict=True)
+        )
         self._subjects = subjects
         self.excitation = Excitation(
             [Subjects(subjects, text_of(settings))],
@@ -169,8 +177,10 @@ class Scene:
         return self.excitation.altered_as([asked], number, latents, self._evaluate(timestep))
 
     def attention(self, latents: Tensor, timestep: int) -> Tensor:
-        """The mean attention that is read, (h, w, T)."""
-        watcher = self.excitation.watched(latents, [0], self._evaluate(timestep), 0)
+        """The attention that is read, (h, w, T), or (S, side, side, T) of subjects with concepts."""
+        watcher = self.excitation.watched(latents, [0], self._evaluate(timestep), 0, [self._subjects])
+        if isinstance(watcher, WeightedWatcher):
+            return watcher.weighted(0)
         return watcher.mean[0].unflatten(0, watcher.size)
 
     def taken(self) -> list[ExciteRecord]:
@@ -206,8 +216,25 @@ def unet_of(folder: Path, name: str, dtype: torch.dtype) -> UNet2DConditionModel
     return unet.to(dtype).eval().requires_grad_(False)
 
 
+def run_weighted_refine(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Gradient, step, refinement and ordinary update of subjects that are read head by head."""
+    settings = case.meta["settings"]
+    once, refined = run_gradient(case, dtype), run_refine(case, dtype)
+    del refined["final_maxima"]
+    once["A"] = once["A"][..., settings["token_indices"]]
+    return refined | {"A": once["A"], "grad": once["grad"], "first_update": once["updated"]}
+
+
+def head_shares(case: Case, dtype: torch.dtype) -> list[tuple[Tensor, ...]]:
+    """How much each head counts for each subject, layer by layer."""
+    vectors = case.given("in.hrv", dtype)[case.meta["settings"]["concepts"]]
+    return [tuple((vector / PUBLISHED_HEADS).split(HEADS_OF_LAYER)) for vector in vectors]
+
+
 def text_of(settings: dict[str, Any]) -> tuple[bool, ...]:
-    """The tokens that share the pixels: up to the last place, or the words alone."""
+    """The tokens that share the pixels: up to the last place, or the words alone; of weighted heads all."""
+    if "concepts" in settings:
+        return tuple(place > 0 for place in range(TOKENS))
     return text_columns([settings["n_ids_of_prompt"] - 2], TOKENS, not settings["normalize_eot"])
 
 
@@ -221,5 +248,7 @@ RUNS: dict[str, Callable[[Case, torch.dtype], dict[str, Tensor]]] = {
     "ae_gradient": run_gradient,
     "ae_refine": run_refine,
     "ae_loop": run_loop,
+    "hrv_ae_refine": run_weighted_refine,
+    "hrv_ae_loop": run_loop,
 }
 """A run for each level, by its name."""

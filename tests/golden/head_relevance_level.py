@@ -12,6 +12,7 @@ from torch import Tensor
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.picture import Picture, Rows, Timetable, TokenFactors, Values
 from lib_ebca.attention.value_factors import value_factors
+from lib_ebca.methods.attend_and_excite import Objective
 from lib_ebca.methods.head_order import columns
 from lib_ebca.methods.head_relevance import (
     START,
@@ -24,7 +25,7 @@ from lib_ebca.methods.head_relevance import (
     votes,
     weakened_factors,
 )
-from lib_ebca.methods.head_weighted_maps import pooled, scores, subject_maps
+from lib_ebca.methods.head_weighted_maps import pooled, subject_scores
 from tests.golden.case import Case
 from tests.golden.unet_level import conducted, unet_named
 
@@ -139,9 +140,10 @@ def run_weighted_maps(case: Case, dtype: torch.dtype) -> dict[str, Tensor]:
         own = relevances[:, first : first + layer["heads"]]
         attention = attention + pooled(case.given(f"in.{layer['input']}", dtype), (side, side), own, settings["res"])
     text = torch.arange(attention.shape[-1]) > 0
-    maps = subject_maps(attention, text, settings["token_indices"])
-    smoothing = (settings["smooth_attentions"], settings["sigma"], settings["kernel_size"])
-    maxima = scores(maps, *smoothing)
+    tokens = [[token] for token in settings["token_indices"]]
+    maxima = subject_scores(
+        attention, text, tokens, Objective(kernel="gaussian" if settings["smooth_attentions"] else None)
+    )
     return {"A": attention, "maxima": maxima, "loss": (1 - maxima).relu().max()[None]}
 
 

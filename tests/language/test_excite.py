@@ -22,6 +22,11 @@ from tests import tiny_text
         ("<excite:dog:SCALE=5:refine=ON>", Excite("dog", scale=5)),
         ("<excite:cat#2:until=1>", Excite("cat", 2, until=1)),
         ("<excite:*>", Excite("*")),
+        ("<excite:cat:concept= Animals >", Excite("cat", concept="Animals")),
+        (
+            r"<excite:cat:concept=Fruits\: and Vegetables:scale=5>",
+            Excite("cat", None, 5, concept="Fruits: and Vegetables"),
+        ),
         (r"<excite:16\:9>", Excite("16:9")),
     ],
 )
@@ -41,8 +46,10 @@ def test_each_form(text: str, excite: Excite) -> None:
         ("<excite:cat:scale=-1>", "scale is -1.0: it should be a finite number of at least 0"),
         ("<excite:cat:20>", "its numbers are written scale=20 and until=0.5"),
         ("<excite:cat:refine=perhaps>", "refine is 'perhaps': it should be on or off"),
-        ("<excite:cat:from=0.2>", "excite does not know the argument 'from': it knows scale, until, refine"),
+        ("<excite:cat:from=0.2>", "excite does not know the argument 'from': it knows scale, until, refine, concept"),
         ("<excite:*#2>", "occurrence is 2: it should be left out for *, which means every content word"),
+        ("<excite:cat:concept=>", "concept is '': it should be the name of a concept of the head relevance vectors"),
+        ("<excite:cat:concept=Color=2>", "concept is 'Color=2': it should be the name of a concept"),
         ("<excite:cat", "it has no closing >"),
     ],
 )

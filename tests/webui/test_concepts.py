@@ -41,6 +41,17 @@ def test_the_row_is_the_directive(host: Any, vectors: HeadVectors) -> None:
     assert close(host.make([ROW], prompt=PROMPT), written)
 
 
+def test_a_subject_may_be_read_off_the_heads_of_a_concept(host: Any, vectors: HeadVectors) -> None:
+    asked = {"is_img2img": True, "sampler_name": "DDIM", "init_latent": torch.rand(1, 4, 8, 8)}
+    made = [
+        host.make(prompt=f"{PROMPT} <excite:cat:scale=3000:refine=off{concept}>", **asked)
+        for concept in ("", ":concept=Color", ":concept=Plants")
+    ]
+    assert not close(made[0], made[1])
+    assert not close(made[1], made[2])
+    assert host.clean()
+
+
 def test_relevances_of_one_change_nothing(host: Any, vectors: HeadVectors, tmp_path: Path) -> None:
     HeadVectors(("Color",), torch.ones(1, sum(vectors.heads)), vectors.heads, "ones").write(tmp_path / "vectors.json")
     assert close(host.make(prompt=f"{PROMPT} <concept:sofa:Color>"), host.make(prompt=PROMPT))

@@ -23,6 +23,9 @@ def test_words_without_their_own_numbers_take_the_rows(row: Any) -> None:
     same = row.from_row("cat, dog", 30.0, 0.4)
     assert row.to_row(same) == ("cat, dog", 30.0, 0.4)
     assert row.from_row("", 20.0, 0.5) == ()
+    concept = row.from_row("cat:concept=Animals, dog", 30.0, 0.4)
+    assert concept == (Excite("cat", None, 30, 0.4, concept="Animals"), Excite("dog", None, 30, 0.4))
+    assert row.to_row(concept) == ("cat:concept=Animals, dog", 30.0, 0.4)
 
 
 def test_what_cannot_be_read_is_named(row: Any) -> None:
