@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import bench_alignment, bench_cost, bench_editing, bench_p2p
+from . import bench_alignment, bench_cost, bench_editing, bench_excite, bench_p2p
 
 app = typer.Typer(
     name="bench", help="Measure what energy-based cross-attention costs, and what it is worth.", no_args_is_help=True
@@ -13,6 +13,7 @@ for command in (
     bench_cost.overhead,
     bench_cost.picture,
     bench_p2p.p2p,
+    bench_excite.excite,
     bench_alignment.alignment,
     bench_editing.editing,
     bench_editing.inversions,

@@ -1,0 +1,116 @@
+"""`ebca bench excite`: what subjects cost."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from benchmarks.measurement import write_json
+from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.settings import at_least
+
+from .errors import sentences
+from .terminal import say
+
+if TYPE_CHECKING:
+    from benchmarks.excite import Cost
+    from benchmarks.excite_count import Arithmetic
+
+_SMALLEST, _LARGEST = 8, 512
+_MIB = 2**20
+
+
+def excite(
+    arch: Annotated[
+        str, typer.Option(help="sd15, sd21, sdxl or tiny, with random weights; sdxl is only counted.")
+    ] = "sd15",
+    size: Annotated[str, typer.Option(metavar="HxW", help="Of the latents: an eighth of the picture's.")] = "32x32",
+    repeats: Annotated[int, typer.Option(help="Interleaved rounds of an altered step; 0 only counts.")] = 5,
+    picture_steps: Annotated[int, typer.Option(help="Steps of a picture; the first half is altered.")] = 4,
+    picture_repeats: Annotated[int, typer.Option(help="Interleaved rounds of a picture; 0 leaves it out.")] = 3,
+    dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
+    device: Annotated[str, typer.Option(help="A PyTorch device.")] = "cpu",
+    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
+    ] = None,
+) -> None:
+    """Time, memory and arithmetic of subjects: against stock, and against the published way written out."""
+    with sentences():
+        for option, count, least in (
+            ("--repeats", repeats, 0),
+            ("--picture-repeats", picture_repeats, 0),
+            ("--picture-steps", picture_steps, 2),
+            ("--threads", threads, 1),
+        ):
+            at_least(option, count, least)
+        height, separator, width = size.lower().partition("x")
+        sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
+        # The UNets of these architectures halve the latent three times.
+        if not separator or not all(_SMALLEST <= side <= _LARGEST and side % 8 == 0 for side in sides):
+            raise UserError(f"--size {size!r}: it should be height and width of the latents, multiples of 8, like 64x64")
+        import torch
+
+        from benchmarks.architectures import ARCHITECTURES
+        from benchmarks.excite import measure
+
+        kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+        for option, value, known in (("--arch", arch, ARCHITECTURES), ("--dtype", dtype, kinds)):
+            if value not in known:
+                raise UserError(f"{option} is {value!r}: it should be one of {', '.join(known)}")
+        torch.set_num_threads(threads)
+        report = measure(
+            arch,
+            (sides[0], sides[1]),
+            repeats,
+            picture_steps,
+            picture_repeats,
+            torch.device(device),
+            kinds[dtype],
+            _told,
+        )
+        if json_file is not None:
+            write_json(json_file, report.to_dict())
+        if json_file == "-":
+            return
+        say(f"{arch}, latents {sides[0]}x{sides[1]}, {dtype}, {threads} thread(s)")
+        _show_count(report.arithmetic)
+        _show(f"an altered step, {repeats} rounds", report.step)
+        _show(f"a picture of {picture_steps} steps, half of them altered, {picture_repeats} rounds", report.picture)
+
+
+def _show_count(counted: Arithmetic) -> None:
+    row = counted.row
+    say(f"counted, in forwards of one row ({row / 1e12:.3f} TFLOP; a guided step takes 2):")
+    say(f"  a gradient        {counted.gradient / row:.3f}; as published {counted.published_gradient / row:.3f}")
+    say(f"  an altered step   x{counted.step:.3f} of stock, x{counted.step_over_published:.3f} of the published one")
+    say(f"  a refinement      x{counted.refinement_over_published:.3f} of the published one")
+    for refinements in (0, 60):
+        say(
+            f"  50 steps, 25 altered, {refinements} refinements: x{counted.picture(refinements):.3f} of stock, "
+            f"as published x{counted.published_picture(refinements):.3f}"
+        )
+
+
+def _show(title: str, costs: tuple[Cost, ...]) -> None:
+    if not costs:
+        return
+    say(f"{title}, over stock:")
+    stock = costs[0].peak_bytes
+    for each in costs:
+        cpu = "" if each.cpu_ratio is None else f"  CPU x{each.cpu_ratio.median:.3f}"
+        room = ""
+        if each.peak_bytes is not None and stock is not None:
+            room = f"  memory {each.peak_bytes / _MIB:.0f} MiB ({(each.peak_bytes - stock) / _MIB:+.0f})"
+        low, high = each.ratio.low, each.ratio.high
+        say(
+            f"  {each.name:22} {each.seconds:8.3f} s  x{each.ratio.median:.3f} [{low:.3f}, {high:.3f}]{cpu}"
+            f"  of published x{each.over_published.median:.3f}{room}"
+        )
+
+
+def _told(sentence: str) -> None:
+    if sys.stderr.isatty():
+        say(sentence, err=True)
