@@ -1,4 +1,4 @@
-"""What subjects cost: an altered step and a picture, against stock and against a plain transcription of the published way.
+"""What subjects cost: an altered step and a picture, against stock and against the published way written out.
 
 Everything goes through a pipeline around a UNet of a true architecture with random weights, and a text encoder of one
 layer; latents are not decoded. Without refinement, so that every way does the same work whatever the weights. The
@@ -16,8 +16,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
-from transformers import CLIPTextConfig, CLIPTextModel
 
 from lib_ebca.attention.excitation import Reading
 from lib_ebca.hosts.diffusers import energy_attention
@@ -118,34 +116,30 @@ def measure(
         step = _costs(pipe, size, 1, 1, repeats, device, True, progress)
         if picture_repeats:
             progress(f"a picture of {picture_steps} steps")
-            picture = _costs(
-                pipe, size, picture_steps, picture_steps // 2, picture_repeats, device, False, progress
-            )
+            picture = _costs(pipe, size, picture_steps, picture_steps // 2, picture_repeats, device, False, progress)
     kind = str(dtype).removeprefix("torch.")
     return Report(arch, *size, repeats, kind, machine(device), versions(), counted, step, picture)
 
 
 def pipeline(arch: str, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Any:
     """The embedded model's pipeline around another UNet, and a text encoder of that one's width."""
-    unet = build(arch, device, dtype)
-    unet.register_to_config(sample_size=size)
     base = loading.load(Settings(model=EMBEDDED_DEFAULT, device=str(device))).pipe
+    unet = build(arch, device, dtype)
     width = unet.config.cross_attention_dim
-    torch.manual_seed(0)
-    text = CLIPTextModel(
-        CLIPTextConfig(
-            vocab_size=len(base.tokenizer),
-            hidden_size=width,
-            intermediate_size=width,
-            num_hidden_layers=1,
-            num_attention_heads=4,
-            max_position_embeddings=TOKENS,
-            eos_token_id=base.tokenizer.eos_token_id,
-        )
+    config = type(base.text_encoder.config)(
+        vocab_size=len(base.tokenizer),
+        hidden_size=width,
+        intermediate_size=width,
+        num_hidden_layers=1,
+        num_attention_heads=4,
+        max_position_embeddings=TOKENS,
+        eos_token_id=base.tokenizer.eos_token_id,
     )
+    torch.manual_seed(0)
+    text = type(base.text_encoder)(config)
     text.eval().to(device, dtype)
     parts = {**base.components, "unet": unet, "text_encoder": text, "vae": base.vae.to(dtype)}
-    pipe = StableDiffusionPipeline(**parts, requires_safety_checker=False)
+    pipe = type(base)(**parts, requires_safety_checker=False)
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
@@ -153,7 +147,7 @@ def pipeline(arch: str, size: tuple[int, int], device: torch.device, dtype: torc
 @contextmanager
 def way(name: str, pipe: Any, size: tuple[int, int], steps: int, altered: int) -> Iterator[Callable[[], Any]]:
     """A pass of one guided picture; it answers with its last latents."""
-    own = StableDiffusionPipeline(**{**pipe.components, "unet": twin(pipe.unet)}, requires_safety_checker=False)
+    own = type(pipe)(**{**pipe.components, "unet": twin(pipe.unet)}, requires_safety_checker=False)
     own.set_progress_bar_config(disable=True)
     noise = torch.randn(1, 4, *size, generator=torch.Generator().manual_seed(0)).to(pipe.device, pipe.dtype)
     if name == PUBLISHED:

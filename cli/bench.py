@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from . import bench_alignment, bench_cost, bench_editing, bench_excite, bench_p2p
+from . import bench_alignment, bench_cost, bench_editing, bench_excite, bench_p2p, bench_similarity
 
 app = typer.Typer(
     name="bench", help="Measure what energy-based cross-attention costs, and what it is worth.", no_args_is_help=True
@@ -15,6 +15,7 @@ for command in (
     bench_p2p.p2p,
     bench_excite.excite,
     bench_alignment.alignment,
+    bench_similarity.similarity,
     bench_editing.editing,
     bench_editing.inversions,
 ):

@@ -50,7 +50,9 @@ def excite(
         sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
         # The UNets of these architectures halve the latent three times.
         if not separator or not all(_SMALLEST <= side <= _LARGEST and side % 8 == 0 for side in sides):
-            raise UserError(f"--size {size!r}: it should be height and width of the latents, multiples of 8, like 64x64")
+            raise UserError(
+                f"--size {size!r}: it should be height and width of the latents, multiples of 8, like 64x64"
+            )
         import torch
 
         from benchmarks.architectures import ARCHITECTURES

@@ -52,6 +52,10 @@ class ClipEncoder:
             self._kept[text] = _unit(self.texts(filled(text)).mean(0))
         return self._kept[text]
 
+    def likeness(self, picture: Tensor, text: str) -> float:
+        """The similarity of a picture's vector (D,) to a text in the templates."""
+        return float(picture @ self.described(text))
+
 
 class ClipScorer:
     """Full-prompt similarity, and the smaller of the similarities of the prompt's two halves.
@@ -77,8 +81,8 @@ class ClipScorer:
                 raise ScorerError(
                     f"prompt {item.prompt.text!r} cannot be split into two objects: it should hold ' and ' or ' with '"
                 )
-            full.append(float(picture @ self.encoder.described(item.prompt.text)))
-            least.append(min(float(picture @ self.encoder.described(part)) for part in parts))
+            full.append(self.encoder.likeness(picture, item.prompt.text))
+            least.append(min(self.encoder.likeness(picture, part) for part in parts))
         return {"full": full, "minimum": least}
 
 

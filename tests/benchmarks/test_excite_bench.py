@@ -1,0 +1,100 @@
+"""`ebca bench excite`: its peer draws what we draw, its counts are what is claimed, and its report is whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from typer.testing import CliRunner
+
+from benchmarks.excite import WAYS, pipeline, way
+from benchmarks.excite_count import Arithmetic, arithmetic
+from cli.main import app
+
+SIZE = (16, 16)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> dict[str, Tensor]:
+    """What each way draws in four steps, two of them altered."""
+    pipe = pipeline("tiny", SIZE, torch.device("cpu"), torch.float32)
+    found = {}
+    for name in WAYS:
+        with way(name, pipe, SIZE, 4, 2) as draw:
+            found[name] = draw()
+    return found
+
+
+@pytest.mark.parametrize("name", ["excite, checkpointing", "published"])
+def test_the_ways_draw_the_same(drawn: dict[str, Tensor], name: str) -> None:
+    assert float((drawn["excite"] - drawn["stock"]).abs().max()) > 0.1
+    torch.testing.assert_close(drawn[name], drawn["excite"], rtol=0, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def counted() -> Arithmetic:
+    """SD 1 at 64 x 64 latents."""
+    return arithmetic("sd15", (64, 64))
+
+
+def test_the_arithmetic_of_a_step(counted: Arithmetic) -> None:
+    # In forwards of one row: about half of one, and as much back; published, a whole one and half of it back.
+    assert 1.0 < counted.gradient / counted.row < 1.1
+    assert counted.published_gradient / counted.row > 1.5
+    assert counted.step_over_published < 0.87
+    # The evaluation that follows is the same on both sides: no gradient is cheap enough for half.
+    assert counted.guided / (counted.guided + counted.published_gradient) > 0.56
+
+
+def test_the_arithmetic_of_a_picture(counted: Arithmetic) -> None:
+    assert counted.picture() < 1.28
+    assert counted.picture(60) / counted.published_picture(60) < 0.51
+    assert counted.refinement_over_published < 0.31
+    assert counted.published_picture() > 1.6
+
+
+def test_the_report_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "report.json"
+    asked = [
+        "--arch",
+        "tiny",
+        "--size",
+        "16x16",
+        "--repeats",
+        "2",
+        "--picture-steps",
+        "2",
+        "--picture-repeats",
+        "1",
+        "--json",
+        str(target),
+    ]
+    done = CliRunner().invoke(app, ["bench", "excite", *asked])
+    assert done.exit_code == 0, done.output
+    assert "tiny, latents 16x16" in done.output
+    report: dict[str, Any] = json.loads(target.read_text())
+    assert [each["name"] for each in report["step"]] == [each["name"] for each in report["picture"]] == list(WAYS)
+    peaks = {each["name"]: each["peak_bytes"] for each in report["step"]}
+    assert peaks["excite, checkpointing"] < peaks["excite"] < peaks["published"] / 4
+    assert all(each["cpu_ratio"]["median"] > 0 for each in report["step"])
+
+
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            ["--size", "20x16"],
+            "--size '20x16': it should be height and width of the latents, multiples of 8, like 64x64",
+        ),
+        (["--arch", "sd9"], "--arch is 'sd9': it should be one of sd15, sd21, sdxl, tiny"),
+        (["--picture-steps", "1"], "--picture-steps is 1: it should be a whole number of at least 2"),
+    ],
+)
+def test_what_cannot_be_measured_is_one_sentence(asked: list[str], sentence: str) -> None:
+    done = CliRunner().invoke(app, ["bench", "excite", *asked])
+    assert done.exit_code == 2
+    assert sentence in " ".join(done.output.split())
