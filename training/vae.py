@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from types import EllipsisType
 
 import torch
 from diffusers import AutoencoderKL
@@ -23,6 +24,10 @@ from .networks import FULL, Sizes, make_vae
 from .worlds import WORLDS, Samples, World
 
 BLOCK = 4
+# Nothing in a picture asks for more than its surroundings, so larger pictures are learnt in windows of this side, at a
+# share of the price; the last part of the training is on whole ones, as which they are used.
+WINDOW = 64
+WHOLE_FROM = 0.75
 NOISE = 0.12
 LOG_VARIANCE = -6.0
 SPOT_WEIGHT = 0.3
@@ -85,24 +90,22 @@ def train_vae(
     torch.manual_seed(seed)
     vae = make_vae(sizes).to(device)
     target = fit_latent(world, seed, device)
-    cuda = device.type == "cuda"
-    if cuda:
-        vae = vae.to(memory_format=torch.channels_last)
+    vae = vae.to(memory_format=torch.channels_last)
 
     samples = Samples(world, batch, seed, device, lambda step: DOUBLE_SHARE)
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed, step)
         sample = samples(step, generator)
-        pictures = 2 * sample.pictures - 1
+        window = _window(world, generator) if step < WHOLE_FROM * steps else (..., slice(None), slice(None))
+        pictures, regions = (2 * sample.pictures - 1)[window].contiguous(), sample.regions[window]
         wanted = target(pictures)
         noise = torch.randn(wanted.shape, generator=generator, device=device)
         amount = NOISE * torch.rand(batch, 1, 1, 1, generator=generator, device=device)
-        things = 1 - sample.regions[:, 2:]
+        things = 1 - regions[:, 2:]
         weight = 1 + 2 * functional.max_pool2d((things > 0.05).float(), 5, stride=1, padding=2)
         with reduced_precision(device):
-            given = pictures.contiguous(memory_format=torch.channels_last) if cuda else pictures
-            posterior = vae.encode(given).latent_dist
+            posterior = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
             rebuilt = vae.decode(wanted + amount * noise).sample.float()
         error = rebuilt - pictures
@@ -118,6 +121,14 @@ def train_vae(
     statistics = measure_latents(trained, device, seed, world)
     write_text_atomically(json.dumps(statistics, indent=1), folder / "latents.json")
     return trained
+
+
+def _window(world: World, generator: torch.Generator) -> tuple[EllipsisType, slice, slice]:
+    """Rows and columns of a window of pictures, whole blocks; all of them if the pictures are small."""
+    places = (world.size - WINDOW) // world.factor + 1
+    corners = torch.randint(max(1, places), (2,), generator=generator, device=generator.device).tolist()
+    rows, columns = (slice(world.factor * corner, world.factor * corner + WINDOW) for corner in corners)
+    return ..., rows, columns
 
 
 @torch.no_grad()
