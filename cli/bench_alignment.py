@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lib_ebca.studio import loading, samplers
+from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS, embedded
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
@@ -111,14 +111,14 @@ def _run(
     allow_pickle: bool,
 ) -> None:
     from benchmarks.alignment.bench import bench, sheets, tables
+    from benchmarks.alignment.drawing import Drawing, Sampling
     from benchmarks.alignment.scoring import Judge
-    from benchmarks.alignment.studio import Sampling, Studio
+    from lib_ebca.studio import Studio
 
     loaded = loading.load(settings, allow_pickle)
     settings = completed(settings, loaded)
     scorers = _scorers(*scored, str(settings.device))
-    loaded.pipe.scheduler = samplers.scheduler_for(str(settings.sampler), loaded.scheduler_config)
-    studio = Studio(loaded.pipe, Sampling(settings.steps, settings.guidance, batch))
+    drawing = Drawing(Studio(loaded), Sampling(settings.steps, settings.guidance, batch), settings.sampler)
     described = {
         "model": loaded.source.model,
         "model hash": loaded.source.model_hash,
@@ -128,12 +128,12 @@ def _run(
         "metrics": [metric.name for scorer in scorers for metric in scorer.metrics],
     }
     with progress.bar("batches") as advance:
-        found = bench(studio, scorers, question, out, described, shard, advance)
+        found = bench(drawing, scorers, question, out, described, shard, advance)
     by_judge = any(isinstance(scorer, Judge) for scorer in scorers)
     show([*tables(found, scorers, question), *(judged(settings.model) if by_judge else [])])
     if found.done < found.wanted:
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
-    written = [path.name for path in sheets(studio, scorers, question, out)]
+    written = [path.name for path in sheets(drawing, scorers, question, out)]
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
 
 

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from lib_ebca.studio import Studio
+
+# What the studio calls them; None is what it takes for a model of its own.
+_SAMPLERS = {"ddim": "DDIM", "model": None}
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -29,28 +35,29 @@ def study(
     import torch
 
     from . import study as the_study
+    from .drawing import Drawing, Sampling
     from .results import ResultsError
-    from .studio import Sampling, Studio
 
+    if sampler not in _SAMPLERS:
+        raise SystemExit(f"Error: --sampler is {sampler!r}: it should be ddim, or model for the model's own")
     if scope not in the_study.SCOPES:
         raise SystemExit(f"Error: --scope is {scope!r}: it should be one of {', '.join(the_study.SCOPES)}")
     asked = the_study.SCOPES[scope]
     limits = the_study.Limits.minutes(minutes)
     if device.startswith("cuda"):
         torch.set_float32_matmul_precision("high")
-    pipe = _pipeline(model, device, dtype, sampler)
-    studio = Studio(pipe, Sampling(steps, guidance, batch))
+    drawing = Drawing(_opened(model, device, dtype), Sampling(steps, guidance, batch), _SAMPLERS[sampler])
     described = {
         "model": _weights_hash(model),
-        "sampler": type(pipe.scheduler).__name__,
+        "sampler": sampler,
         "dtype": dtype,
         "device": _kind(device),
     }
     try:
-        reported = the_study.study(studio, out, asked, described, limits, lambda text: print(text, flush=True))
+        reported = the_study.study(drawing, out, asked, described, limits, lambda text: print(text, flush=True))
     except ResultsError as error:
         raise SystemExit(f"Error: {error}") from None
-    the_study.sheets(studio, out, asked.size, reported)
+    the_study.sheets(drawing, out, asked.size, reported)
 
 
 @app.command()
@@ -72,20 +79,16 @@ def report(
         raise SystemExit(f"Error: {error}") from None
 
 
-def _pipeline(folder: Path, device: str, dtype: str, sampler: str) -> Any:
-    import torch
-    from diffusers import DDIMScheduler, StableDiffusionPipeline
+def _opened(folder: Path, device: str, dtype: str) -> Studio:
+    from lib_ebca.studio import Studio
+    from lib_ebca.studio.errors import UserError
 
     if not (folder / "model_index.json").is_file():
         raise SystemExit(f"Error: there is no model in {folder}: give --model a folder in diffusers layout")
-    if sampler not in ("ddim", "model"):
-        raise SystemExit(f"Error: --sampler is {sampler!r}: it should be ddim, or model for the model's own")
-    pipe = StableDiffusionPipeline.from_pretrained(
-        folder, torch_dtype=getattr(torch, dtype), safety_checker=None, requires_safety_checker=False
-    ).to(device)
-    if sampler == "ddim":
-        pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config, clip_sample=False, set_alpha_to_one=False)
-    return pipe
+    try:
+        return Studio.open(str(folder), device=device, dtype=dtype)
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None
 
 
 def _weights_hash(folder: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from . import attend_and_excite
 from .analysis import Cost, Figure, costs, figures, outcomes
+from .drawing import Drawing
 from .methods import PLAIN, Method, offered
 from .prompt_file import read_prompts
 from .prompts import SHAPES_SETS, Item, Prompt, items, shapes_prompts
@@ -16,7 +17,6 @@ from .results import Store, read_lines, write_json
 from .runner import Task, run, shard_of
 from .scoring import Metric, Scorer
 from .sheet import COLUMNS, draw_sheet, largest
-from .studio import Studio
 from .tables import Column, Table, table
 
 SETS = (*SHAPES_SETS, *attend_and_excite.SETS)
@@ -93,7 +93,7 @@ class Answer:
 
 
 def bench(
-    studio: Studio,
+    drawing: Drawing,
     scorers: Sequence[Scorer],
     question: Question,
     folder: Path,
@@ -112,7 +112,7 @@ def bench(
         ResultsError: the folder holds something else.
         BenchError: the shard is none.
     """
-    asked, size = question.items(), studio.sampling.batch
+    asked, size = question.items(), drawing.sampling.batch
     try:
         batches = shard_of(range(-(-len(asked) // size)), *shard)
     except ValueError as error:
@@ -121,7 +121,7 @@ def bench(
     prompts = [[item.group, item.prompt.text, item.seed] for item in asked]
     store = Store(
         folder,
-        {**described, "sampling": asdict(studio.sampling), "items": prompts},
+        {**described, "sampling": asdict(drawing.sampling), "items": prompts},
         f"{shard[0]}of{shard[1]}" if shard != (1, 1) else "",
     )
     done = sum(task.key in store.done for task in todo)
@@ -132,7 +132,7 @@ def bench(
         done += 1
         tell(done, len(todo))
 
-    run(studio, scorers, todo, {PART: asked}, store, tell=count)
+    run(drawing, scorers, todo, {PART: asked}, store, tell=count)
     return answer(question, folder, scorers, size)
 
 
@@ -180,17 +180,17 @@ def tables(found: Answer, scorers: Sequence[Scorer], question: Question) -> list
     ]
 
 
-def sheets(studio: Studio, scorers: Sequence[Scorer], question: Question, folder: Path) -> list[Path]:
+def sheets(drawing: Drawing, scorers: Sequence[Scorer], question: Question, folder: Path) -> list[Path]:
     """A contact sheet of the largest wins and losses of each method, drawn again from the seeds."""
     asked = question.items()
     metrics = [metric for scorer in scorers for metric in scorer.metrics]
-    found = outcomes(read_lines(folder), PART, asked, studio.sampling.batch)
+    found = outcomes(read_lines(folder), PART, asked, drawing.sampling.batch)
     written = []
     for method in question.chosen()[1:]:
         ours, theirs = found.get(method.name, {}), found.get(PLAIN, {})
         wins, losses = largest(ours, theirs, metrics, SHEET_ROWS * COLUMNS)
         path = folder / f"sheet-{method.name}.png"
-        draw_sheet(studio, method, asked, wins, losses, path)
+        draw_sheet(drawing, method, asked, wins, losses, path)
         written += [path] if wins or losses else []
     return written
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from .drawing import Drawing
 from .methods import Method
 from .prompts import Item
 from .results import Line, Store
 from .scoring import Scorer
-from .studio import Studio
 
 Work = TypeVar("Work")
 
@@ -43,7 +43,7 @@ def shard_of(work: Sequence[Work], number: int, count: int) -> list[Work]:
 
 
 def run(
-    studio: Studio,
+    drawing: Drawing,
     scorers: Sequence[Scorer],
     todo: Sequence[Task],
     parts: Mapping[str, Sequence[Item]],
@@ -65,20 +65,20 @@ def run(
     for task in todo:
         if task.key in store.done:
             continue
-        size = studio.sampling.batch
+        size = drawing.sampling.batch
         batch = parts[task.part][task.batch * size : (task.batch + 1) * size]
         begun = time.monotonic()
         if deadline is not None and begun + lasted.get(len(batch), 0.0) > deadline:
             return False
-        line = _line(studio, scorers, task, batch)
+        line = _line(drawing, scorers, task, batch)
         store.append(line)
         lasted[len(batch)] = time.monotonic() - begun
         tell(task, line)
     return True
 
 
-def _line(studio: Studio, scorers: Sequence[Scorer], task: Task, batch: Sequence[Item]) -> Line:
-    drawn = studio.draw(batch, task.method)
+def _line(drawing: Drawing, scorers: Sequence[Scorer], task: Task, batch: Sequence[Item]) -> Line:
+    drawn = drawing.draw(batch, task.method)
     scores: dict[str, list[float]] = {}
     for scorer in scorers:
         scores.update(scorer.score(drawn.pictures, batch))

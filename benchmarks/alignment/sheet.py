@@ -8,10 +8,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from .drawing import Drawing
 from .methods import Method, plain
 from .prompts import Item
 from .scoring import Metric
-from .studio import Studio
 
 TILE, GAP, LABEL, HEADING = 128, 6, 34, 22
 COLUMNS = 4
@@ -39,7 +39,7 @@ def largest(
 
 
 def draw_sheet(
-    studio: Studio, method: Method, items: Sequence[Item], wins: Sequence[int], losses: Sequence[int], path: Path
+    drawing: Drawing, method: Method, items: Sequence[Item], wins: Sequence[int], losses: Sequence[int], path: Path
 ) -> None:
     """Draw the chosen items again with and without the method, and write them as one PNG; nothing if there are none."""
     numbers = [*wins, *losses]
@@ -47,10 +47,10 @@ def draw_sheet(
         return
     before: list[Image.Image] = []
     after: list[Image.Image] = []
-    for start in range(0, len(numbers), studio.sampling.batch):
-        batch = [items[number] for number in numbers[start : start + studio.sampling.batch]]
-        before += _images(studio.draw(batch, plain()).pictures)
-        after += _images(studio.draw(batch, method).pictures)
+    for start in range(0, len(numbers), drawing.sampling.batch):
+        batch = [items[number] for number in numbers[start : start + drawing.sampling.batch]]
+        before += _images(drawing.draw(batch, plain()).pictures)
+        after += _images(drawing.draw(batch, method).pictures)
     captions = [items[number].prompt.text for number in numbers]
     pairs = list(zip(before, after, captions, strict=True))
     parts = [(f"Won by {method.name} (left: plain)", pairs[: len(wins)]), ("Lost (left: plain)", pairs[len(wins) :])]

@@ -11,13 +11,13 @@ from typing import Any
 
 from . import sweep
 from .analysis import figures, outcomes
+from .drawing import Drawing
 from .methods import PLAIN, Method, plain
 from .prompts import COLOURED, HALVES, HELD_OUT, ONE, THREE, TWO, Item, items, shapes_prompts
 from .results import Line, Store, read_lines, write_json
 from .runner import Task, run, tasks
 from .scoring import Judge
 from .sheet import COLUMNS, draw_sheet, largest
-from .studio import Studio
 
 CHOSEN = "chosen.json"
 FIRST_CHOSEN = 4
@@ -98,7 +98,7 @@ def parts(size: Size) -> dict[str, list[Item]]:
 
 
 def study(
-    studio: Studio,
+    drawing: Drawing,
     folder: Path,
     scope: Scope,
     described: dict[str, Any],
@@ -115,18 +115,18 @@ def study(
     """
     size = scope.size
     everything = parts(size)
-    store = Store(folder, {**described, "sampling": asdict(studio.sampling), "size": asdict(size)})
-    methods = scope.methods(_pixels(studio))
+    store = Store(folder, {**described, "sampling": asdict(drawing.sampling), "size": asdict(size)})
+    methods = scope.methods(_pixels(drawing))
 
     def work(which: Sequence[Method], part: str, deadline: float | None) -> bool:
-        todo = tasks(which, part, everything[part], studio.sampling.batch)
-        return run(studio, [Judge()], todo, everything, store, deadline, lambda task, line: tell(_said(task, line)))
+        todo = tasks(which, part, everything[part], drawing.sampling.batch)
+        return run(drawing, [Judge()], todo, everything, store, deadline, lambda task, line: tell(_said(task, line)))
 
     # The device's first evaluation is slow; it must not be the one that everything is timed against.
-    studio.draw(everything[TUNING][: studio.sampling.batch], plain())
+    drawing.draw(everything[TUNING][: drawing.sampling.batch], plain())
     complete = work(methods, TUNING, limits.tuning)
     tell(f"sweep {'complete' if complete else 'stopped at its time limit'}")
-    reported = to_report(folder, size, studio.sampling.batch, methods)
+    reported = to_report(folder, size, drawing.sampling.batch, methods)
     if not (folder / CHOSEN).exists():
         write_json(folder / CHOSEN, [method.name for method in reported])
     complete = work(reported, REPORTING, limits.reporting)
@@ -164,9 +164,9 @@ def to_report(folder: Path, size: Size, batch: int, methods: Sequence[Method]) -
     return list({method.name: method for method in order}.values())
 
 
-def _pixels(studio: Studio) -> list[int]:
+def _pixels(drawing: Drawing) -> list[int]:
     """Pixels of the model's cross-attention layers, the finest first."""
-    config = studio.pipe.unet.config
+    config = drawing.pipe.unet.config
     side = config.sample_size if isinstance(config.sample_size, int) else config.sample_size[0]
     blocks = config.down_block_types
     return [(side >> level) ** 2 for level, kind in enumerate(blocks) if "CrossAttn" in kind]
@@ -177,11 +177,13 @@ def _said(task: Task, line: Line) -> str:
     return f"{task.part} {task.batch}: {task.method.name}: {rates} ({line.seconds:.2f} s)"
 
 
-def sheets(studio: Studio, folder: Path, size: Size, reported: Sequence[Method], most: int = 3, rows: int = 3) -> None:
+def sheets(
+    drawing: Drawing, folder: Path, size: Size, reported: Sequence[Method], most: int = 3, rows: int = 3
+) -> None:
     """Contact sheets of the largest wins and losses on the reporting half: the published step and the best choices."""
     asked = size.reporting.items(REPORTING)
-    found = outcomes(read_lines(folder), REPORTING, asked, studio.sampling.batch)
+    found = outcomes(read_lines(folder), REPORTING, asked, drawing.sampling.batch)
     shown = [method for method in reported[1:] if method.name in found][:most]
     for number, method in enumerate(shown, 1):
         wins, losses = largest(found[method.name], found.get(PLAIN, {}), Judge.metrics, rows * COLUMNS)
-        draw_sheet(studio, method, asked, wins, losses, folder / f"sheet-{number}.png")
+        draw_sheet(drawing, method, asked, wins, losses, folder / f"sheet-{number}.png")

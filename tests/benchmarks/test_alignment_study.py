@@ -12,22 +12,26 @@ from diffusers import StableDiffusionPipeline
 
 from benchmarks.alignment import sweep
 from benchmarks.alignment.analysis import costs, figures, outcomes
+from benchmarks.alignment.drawing import Drawing, Sampling
 from benchmarks.alignment.methods import bcu, plain
 from benchmarks.alignment.prompts import COLOURED, ONE, THREE, items, shapes_prompts
 from benchmarks.alignment.results import Line, ResultsError, Store, read_lines
 from benchmarks.alignment.runner import run, shard_of, tasks
 from benchmarks.alignment.scoring import Judge, Metric
 from benchmarks.alignment.sheet import draw_sheet, largest
-from benchmarks.alignment.studio import Sampling, Studio
 from benchmarks.alignment.study import SCOPES, Counts, Limits, Scope, Size, parts, study
+from lib_ebca.studio import Studio
+from lib_ebca.studio.loading import Model
+from lib_ebca.studio.recipe import Source
 
 ITEMS = items(COLOURED, shapes_prompts(COLOURED), 3) + items(ONE, shapes_prompts(ONE), 2)
 BINDING = Judge.metrics[:1]
 
 
 @pytest.fixture(scope="module")
-def studio(tiny_shapes: StableDiffusionPipeline) -> Studio:
-    return Studio(tiny_shapes, Sampling(steps=1, guidance=5.0, batch=3))
+def drawing(tiny_shapes: StableDiffusionPipeline) -> Drawing:
+    model = Model(tiny_shapes, Source("shapes", "0"), tiny_shapes.scheduler.config)
+    return Drawing(Studio(model), Sampling(steps=1, guidance=5.0, batch=3))
 
 
 def line(method: str, batch: int = 0, seconds: float = 1.0, **scores: list[float]) -> Line:
@@ -91,20 +95,20 @@ def test_shards_make_the_whole_and_share_nothing(tmp_path: Path) -> None:
     assert [found.method for found in read_lines(tmp_path)] == ["1of2", "2of2"]
 
 
-def test_run_is_deterministic_resumes_and_stops_in_time(studio: Studio, tmp_path: Path) -> None:
+def test_run_is_deterministic_resumes_and_stops_in_time(drawing: Drawing, tmp_path: Path) -> None:
     methods = [plain(), bcu(0.3)]
-    todo = tasks(methods, "all", ITEMS, studio.sampling.batch)
+    todo = tasks(methods, "all", ITEMS, drawing.sampling.batch)
     everything = {"all": ITEMS}
-    assert not run(studio, [Judge()], todo, everything, Store(tmp_path / "late", {}), time.monotonic() - 1)
+    assert not run(drawing, [Judge()], todo, everything, Store(tmp_path / "late", {}), time.monotonic() - 1)
     assert read_lines(tmp_path / "late") == []
 
-    assert run(studio, [Judge()], todo[:2], everything, Store(tmp_path / "a", {}))
+    assert run(drawing, [Judge()], todo[:2], everything, Store(tmp_path / "a", {}))
     told: list[str] = []
     assert run(
-        studio, [Judge()], todo, everything, Store(tmp_path / "a", {}), tell=lambda t, _: told.append(t.method.name)
+        drawing, [Judge()], todo, everything, Store(tmp_path / "a", {}), tell=lambda t, _: told.append(t.method.name)
     )
     assert told == ["0.3/0", "0.3/0"]
-    assert run(studio, [Judge()], todo, everything, Store(tmp_path / "b", {}))
+    assert run(drawing, [Judge()], todo, everything, Store(tmp_path / "b", {}))
     first, second = ([(found.key, found.scores) for found in read_lines(tmp_path / name)] for name in "ab")
     assert first == second
     assert [len(found.scores["exact"]) for found in read_lines(tmp_path / "a")] == [3, 2, 3, 2]
@@ -150,20 +154,20 @@ def test_largest_wins_and_losses_are_in_order() -> None:
     assert largest(ours, theirs, metrics, 9) == ([1, 3, 0], [4])
 
 
-def test_sheet_is_written_whole_or_not_at_all(studio: Studio, tmp_path: Path) -> None:
+def test_sheet_is_written_whole_or_not_at_all(drawing: Drawing, tmp_path: Path) -> None:
     from PIL import Image
 
-    draw_sheet(studio, bcu(0.3), ITEMS, [], [], tmp_path / "none.png")
-    draw_sheet(studio, bcu(0.3), ITEMS, [0, 4], [1, 2, 3], tmp_path / "sheet.png")
+    draw_sheet(drawing, bcu(0.3), ITEMS, [], [], tmp_path / "none.png")
+    draw_sheet(drawing, bcu(0.3), ITEMS, [0, 4], [1, 2, 3], tmp_path / "sheet.png")
     assert [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
     assert Image.open(tmp_path / "sheet.png").convert("RGB").getextrema() != ((255, 255),) * 3
 
 
-def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path) -> None:
+def test_study_sweeps_chooses_and_reports(drawing: Drawing, tmp_path: Path) -> None:
     few = [plain(), *(m for m in sweep.sweep() if m.family in ("paper's prior", "descent")), *sweep.fixed()[1:]]
     scope = Scope(Size(Counts(0, 0, 0, 1, three=2), Counts(0, 0, 0, 1, three=2)), lambda pixels: few)
     told: list[str] = []
-    reported = study(studio, tmp_path, scope, {"model": "x"}, Limits(), told.append)
+    reported = study(drawing, tmp_path, scope, {"model": "x"}, Limits(), told.append)
     names = [method.name for method in reported]
     assert names[:2] == ["plain", "0.01/0.02"] and set(m.name for m in sweep.fixed()) <= set(names)
     assert sum(m.family == "descent" for m in reported) == 1 and sum(m.family == "paper's prior" for m in reported) == 1
@@ -173,5 +177,5 @@ def test_study_sweeps_chooses_and_reports(studio: Studio, tmp_path: Path) -> Non
     assert "report complete" in told
     # Going on adds nothing, and the choice stands.
     told.clear()
-    assert study(studio, tmp_path, scope, {"model": "x"}, Limits(), told.append) == reported
+    assert study(drawing, tmp_path, scope, {"model": "x"}, Limits(), told.append) == reported
     assert told == ["sweep complete", "report complete"]
