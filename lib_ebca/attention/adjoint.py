@@ -28,6 +28,10 @@ def adjoint(to_k: nn.Module, like: Tensor) -> Adjoint:
     Raises:
         NotLinearError: ``to_k`` is not affine.
     """
+    own = getattr(to_k, "adjoint", None)
+    if own is not None:
+        found: Adjoint = own(like)
+        return found
     hooked = "forward" in vars(to_k) or to_k._forward_hooks or to_k._forward_pre_hooks
     # A quantised weight may be a tensor of its own kind inside an ordinary Linear.
     if type(to_k) is nn.Linear and type(to_k.weight) in (nn.Parameter, Tensor) and not hooked:

@@ -136,7 +136,9 @@ class _Layout:
 
 def _main_update(layout: _Layout, pictures: Sequence[Picture], values: Sequence[Values], rows: Rows) -> Update | None:
     now = [values[picture] for picture in rows.picture]
-    update = layout.update([v.attn for v in now], [v.norm for v in now], [v.prior for v in now])
+    # The prior's softmax runs over the tokens, so that each copy of one has a share of its weight.
+    norms = [v.norm * rows.copies_of(row) for row, v in enumerate(now)]
+    update = layout.update([v.attn for v in now], norms, [v.prior for v in now])
     if update is None or update.attn is None or all(picture.boosts is None for picture in pictures):
         return update
     length = layout.given.shape[1]
@@ -144,7 +146,8 @@ def _main_update(layout: _Layout, pictures: Sequence[Picture], values: Sequence[
     for row, (picture, conditional) in enumerate(zip(rows.picture, rows.conditional, strict=True)):
         boosts = pictures[picture].boosts
         if conditional and boosts is not None:
-            factors[row, : len(boosts)] = torch.tensor(boosts, dtype=layout.dtype)
+            for copy in torch.chunk(factors[row], rows.copies_of(row)):
+                copy[: len(boosts)] = torch.tensor(boosts, dtype=layout.dtype)
     return Update(update.attn * factors.to(layout.given.device)[..., None], update.norm, update.prior_scale)
 
 
@@ -192,13 +195,13 @@ def _groups(
     gathered: dict[tuple[int, bool], list[Member]] = {}
     for member in members:
         now = values[member.picture]
-        attn, norm = _gammas(now, member)
+        attn, norm = _gammas(now, member, rows)
         length = layout.given.shape[1] if member.edit is None else pictures[member.picture].edits[member.edit].shape[0]
         gathered.setdefault((length, bool(attn or norm)), []).append(member)
     groups = []
     for together in gathered.values():
         nows = [values[member.picture] for member in together]
-        gammas = [_gammas(now, member) for now, member in zip(nows, together, strict=True)]
+        gammas = [_gammas(now, member, rows) for now, member in zip(nows, together, strict=True)]
         groups.append(
             Group(
                 tuple(together),
@@ -211,7 +214,7 @@ def _groups(
     return tuple(groups)
 
 
-def _gammas(now: Values, member: Member) -> tuple[float, float]:
+def _gammas(now: Values, member: Member, rows: Rows) -> tuple[float, float]:
     """A member's step sizes.
 
     The unconditional copy takes the mean of the edits' steps; they are made from the same rows, so that it is the step
@@ -220,7 +223,7 @@ def _gammas(now: Values, member: Member) -> tuple[float, float]:
     if member.edit is not None:
         return now.edit_attn[member.edit], now.edit_norm[member.edit]
     count = len(now.strengths)
-    return sum(now.edit_attn) / count, sum(now.edit_norm) / count
+    return sum(now.edit_attn) / count, rows.copies_of(member.row) * sum(now.edit_norm) / count
 
 
 def _share(now: Values, member: Member) -> float:

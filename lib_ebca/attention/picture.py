@@ -146,10 +146,21 @@ class Timetable:
 
 @dataclass(frozen=True)
 class Rows:
-    """The batch of one evaluation: each row's picture, and whether it is on the conditional side of guidance."""
+    """The batch of one evaluation: each row's picture, and whether it is on the conditional side of guidance.
+
+    Attributes:
+        picture: number of each row's picture.
+        conditional: whether the row is on the conditional side.
+        copies: how often a host repeats each row's context to bring it to the length of the others; empty for once.
+    """
 
     picture: tuple[int, ...]
     conditional: tuple[bool, ...]
+    copies: tuple[int, ...] = ()
+
+    def copies_of(self, row: int) -> int:
+        """How often a row holds its context."""
+        return self.copies[row] if self.copies else 1
 
     @classmethod
     def guided(cls, pictures: int) -> Rows:

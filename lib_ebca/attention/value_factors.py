@@ -61,7 +61,8 @@ def value_factors(
     dtype = torch.float64 if given.dtype == torch.float64 else torch.float32
     tables = [torch.ones(len(rows.picture), given.shape[1], count, dtype=dtype) for count in counts]
     for row, factors in acting:
-        tokens = list(factors.tokens)
+        length = given.shape[1] // rows.copies_of(row)
+        tokens = [token + start for start in range(0, given.shape[1], length) for token in factors.tokens]
         for layer, table in enumerate(tables):
             table[row, tokens] *= factors.factor if not factors.heads else factors.heads[layer].to(dtype).cpu()
     return ValueFactors(tuple(table.to(given.device) for table in tables))
