@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
@@ -44,7 +45,8 @@ def installed(
             registered earlier; None lets the call be.
         tell: takes a sentence for the user if a layer cannot be served; such a layer passes through unchanged.
         particular: the host's attention is more than attention in the tensors' own type.
-        swapped: called when other weights were found in the modules: what was made of the old ones has to be dropped.
+        swapped: called when other weights were found in the modules; ``current`` then gives a cascade begun anew, which
+            keeps nothing that was made of the old ones.
     """
     layers = cross_attention_layers(unet)
     calls = _Calls([module for _, module in layers], current, swapped)
@@ -75,7 +77,8 @@ class _Calls:
         self.taken = None
         if self.current() is None:
             return None
-        seen = fingerprint(self._layers)
+        # Gradients go through other tensors of the same weights.
+        seen = self._fingerprint if torch.is_grad_enabled() else fingerprint(self._layers)
         if seen != self._fingerprint:
             self._fingerprint = seen
             for each in self.keys:

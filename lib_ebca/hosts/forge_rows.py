@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from lib_ebca.attention.picture import Rows
@@ -53,12 +54,12 @@ class MarkLedger:
         pictures: list[int] = []
         sides: list[bool] = []
         copies: list[int] = []
-        for mark in marks:
+        for chunk, mark in enumerate(marks):
             conditional = int(mark) == _CONDITIONAL
             part = self._part() if conditional else 0
             pictures += [first + part for first in self._firsts]
             sides += [conditional] * images
-            copies += [_copies(context.shape[1], self._length(conditional))] * images
+            copies += [_copies(context[chunk * images], self._length(conditional))] * images
         repeated = tuple(copies * tiles) if any(count > 1 for count in copies) else ()
         return Rows(tuple(pictures * tiles), tuple(sides * tiles), repeated)
 
@@ -73,5 +74,10 @@ class MarkLedger:
         return self._conditional if conditional else self._unconditional
 
 
-def _copies(length: int, encoded: int) -> int:
-    return length // encoded if encoded and length % encoded == 0 else 1
+def _copies(context: Tensor, encoded: int) -> int:
+    """How often a row's context (T, D) holds what was encoded; once if it was brought to its length otherwise."""
+    copies, rest = divmod(len(context), encoded) if encoded else (1, 0)
+    if rest or copies < 2:
+        return 1
+    stacked = context.unflatten(0, (copies, encoded))
+    return copies if torch.equal(stacked, stacked[:1].expand_as(stacked)) else 1

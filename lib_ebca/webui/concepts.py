@@ -14,6 +14,7 @@ from lib_ebca.language.plan import Boost, Plan
 from lib_ebca.methods.head_order import SD1
 from lib_ebca.methods.head_vectors import HeadVectors, published, read
 from lib_ebca.webui import settings, tokens
+from lib_ebca.webui.hosting import hosting
 
 
 def names() -> list[str]:
@@ -32,7 +33,7 @@ def vectors_of(model: Any, plans: Sequence[Plan]) -> HeadVectors | None:
     """
     if not any(plan.named_concepts for plan in plans):
         return None
-    layers: list[Any] = [layer for _, layer in cross_attention_layers(model.model.diffusion_model)]
+    layers: list[Any] = [layer for _, layer in cross_attention_layers(hosting(model).unet)]
     heads = [int(layer.heads) for layer in layers]
     file = settings.vectors_file()
     return vectors_for(plans, heads, read(Path(file)) if file else None)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from modules import prompt_parser, shared
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.excitation import Excitation
 from lib_ebca.attention.excite_record import subjects_told
 from lib_ebca.attention.subjects import Subjects
-from lib_ebca.hosts.ldm import levels_of, unchecked
-from lib_ebca.hosts.patch import frozen
+from lib_ebca.hosts.ldm import levels_of
 from lib_ebca.webui.encode import Part, Scheduled
+from lib_ebca.webui.hosting import Hosting
 
 
 class Exciter:
@@ -24,7 +23,7 @@ class Exciter:
 
     Args:
         parts: the conditional rows of the batch, image by image.
-        unet: the network.
+        host: whose model it is.
         steps: evaluations of the pass.
         looks_twice: whether the sampler evaluates twice a step.
         mask: (H, W), where the pictures are moved, or None for everywhere.
@@ -35,7 +34,7 @@ class Exciter:
     def __init__(
         self,
         parts: Sequence[Part],
-        unet: nn.Module,
+        host: Hosting,
         steps: int,
         looks_twice: bool,
         mask: Tensor | None,
@@ -43,6 +42,7 @@ class Exciter:
         follow: Callable[[Cascade | None], None],
     ) -> None:
         self._parts, self._looks_twice, self._tell, self._follow = tuple(parts), looks_twice, tell, follow
+        self._host = host
         images = 1 + max(part.image for part in parts)
         own = [[row for row, part in enumerate(parts) if part.image == image] for image in range(images)]
         # Of an image that AND divides, one part after the other moves the latent that they share.
@@ -51,7 +51,7 @@ class Exciter:
             Excitation(
                 [Subjects()] * images,
                 steps,
-                levels_of(unet),
+                levels_of(host.unet),
                 masks=[mask] * images,
                 tell=tell,
                 stopped=lambda: bool(shared.state.interrupted or shared.state.skipped),
@@ -97,40 +97,20 @@ class Exciter:
         image_condition: Tensor,
     ) -> Tensor:
         _, rows = prompt_parser.reconstruct_multicond_batch(condition, denoiser.step)
-        model = denoiser.inner_model
-        # k-diffusion's samplers have the latent times sqrt(sigma^2 + 1); step sizes are in the latent's own units.
-        scale = model.get_scalings(sigma)[-1].view(-1, 1, 1, 1) if hasattr(model, "get_scalings") else 1.0
+        # Step sizes are in the latent's own units.
+        scale = self._host.scale(denoiser, sigma)
 
         def evaluate(leaf: Tensor, images: list[int], cascade: Cascade) -> None:
             own = [row for image in images if (row := turn[image]) is not None]
             self._follow(cascade)
             try:
                 back = leaf / (scale[images] if isinstance(scale, Tensor) else scale)
-                model(
-                    back.to(x.dtype), sigma[images], cond=conditions(_rows(rows, own), image_condition[images].clone())
-                )
+                read, beside = _rows(rows, own), image_condition[images].clone()
+                self._host.predict(denoiser, back.to(x.dtype), sigma[images], read, beside)
             finally:
                 self._follow(None)
 
         return (excitation.altered(int(denoiser.step), x * scale, evaluate) / scale).to(x.dtype)
-
-
-@contextmanager
-def ready(unet: nn.Module) -> Iterator[None]:
-    """The network as gradients need it, for the length of a pass."""
-    with ExitStack() as stack:
-        stack.enter_context(frozen(unet))
-        stack.enter_context(unchecked(unet))
-        yield
-
-
-def conditions(rows: Any, image: Tensor) -> dict[str, Any]:
-    """The host's conditions of some rows, in the form that its model reads."""
-    if getattr(shared.sd_model.model, "conditioning_key", None) == "crossattn-adm":
-        return {"c_crossattn": [rows], "c_adm": image}
-    if isinstance(rows, dict):
-        return {**rows, "c_concat": [image]}
-    return {"c_crossattn": [rows], "c_concat": [image]}
 
 
 def _rows(whole: Any, rows: Sequence[int]) -> Any:

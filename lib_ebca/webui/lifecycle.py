@@ -16,7 +16,7 @@ from lib_ebca.webui.form import Form
 from lib_ebca.webui.intent import Intent, intents
 from lib_ebca.webui.records import pictures
 from lib_ebca.webui.sampling import Pass, prepare
-from lib_ebca.webui.served import forge, unserved
+from lib_ebca.webui.served import unserved
 
 _BATCH = "ebca_batch"
 _RECORDS = "ebca_records"
@@ -45,7 +45,7 @@ class Lifecycle:
         try:
             form = axes.chosen(p, Form.from_args(args))
             directives = settings.directives_act()
-            passes_through = forge(p.sd_model)
+            passes_through = unserved(p.sd_model) is not None
             editing = photo.asked(p, form) and not passes_through
             if editing:
                 photo.set_up(p)

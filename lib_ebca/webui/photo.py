@@ -20,6 +20,7 @@ from lib_ebca.hosts.patch import replaced
 from lib_ebca.language.directives import parse
 from lib_ebca.photo.inversion import Course, Inversion, Model, invert_fixed_point, invert_published
 from lib_ebca.webui.form import INVERSIONS, Form
+from lib_ebca.webui.hosting import hosting
 
 SAMPLER = "DDIM"
 
@@ -133,18 +134,13 @@ def _captioned(denoiser: Any, dtype: torch.dtype, extra_args: Mapping[str, Any])
     schedules = [parts[0].schedules for parts in extra_args["cond"].batch]
     caption = prompt_parser.reconstruct_cond_batch(schedules, 0)
     image = extra_args["image_cond"]
-    if getattr(shared.sd_model.model, "conditioning_key", None) == "crossattn-adm":
-        condition = {"c_crossattn": [caption], "c_adm": image}
-    elif isinstance(caption, dict):
-        condition = {**caption, "c_concat": [image]}
-    else:
-        condition = {"c_crossattn": [caption], "c_concat": [image]}
+    host = hosting(shared.sd_model)
 
     def model(latents: Tensor, timestep: int) -> Tensor:
         if shared.state.interrupted or shared.state.skipped:
             raise InterruptedException
         times = torch.full((len(latents),), float(timestep), device=latents.device, dtype=dtype)
-        output: Tensor = denoiser.inner_model(latents.to(dtype), times, cond=condition)
+        output = host.predict(denoiser, latents.to(dtype), times, caption, image)
         return output.to(latents.dtype)
 
     return model

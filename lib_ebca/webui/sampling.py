@@ -11,13 +11,14 @@ from modules import shared
 from torch import Tensor, nn
 
 from lib_ebca.attention.cascade import Cascade
+from lib_ebca.attention.picture import Rows
 from lib_ebca.attention.record import Recorder
-from lib_ebca.hosts import ldm
+from lib_ebca.hosts.ldm import cross_attention_layers
 from lib_ebca.hosts.patch import replaced
 from lib_ebca.webui.encode import Part
-from lib_ebca.webui.excite import Exciter, asked, ready
+from lib_ebca.webui.excite import Exciter, asked
+from lib_ebca.webui.hosting import Hosting, Ledger, hosting
 from lib_ebca.webui.photo import Photo
-from lib_ebca.webui.rows import RowLedger
 from lib_ebca.webui.score import Score
 
 _MARK = "ebca_pass"
@@ -48,20 +49,20 @@ class Pass:
         """Install the pass into the sampler and the model, for the length of the block."""
         denoiser = sampler.model_wrap_cfg
         model = shared.sd_model
-        unet = model.model.diffusion_model
-        conductor = _Conductor(self, denoiser, model.sd_checkpoint_info, unet)
+        host = hosting(model)
+        conductor = _Conductor(self, denoiser, model.sd_checkpoint_info, host)
         config = getattr(sampler, "config", None)
         conductor.looks_twice = bool(getattr(config, "options", {}).get("second_order", False))
         with ExitStack() as stack:
             if asked(self.parts):
-                stack.enter_context(ready(unet))
+                stack.enter_context(host.differentiable())
             stack.enter_context(replaced(denoiser, "forward", conductor.denoise(denoiser.forward)))
-            stack.callback(unet.register_forward_pre_hook(conductor.evaluate, with_kwargs=True).remove)
-            stack.enter_context(ldm.installed(unet, lambda: conductor.cascade, self.tell, traits()))
+            stack.callback(host.unet.register_forward_pre_hook(conductor.evaluate, with_kwargs=True).remove)
+            stack.enter_context(host.installed(lambda: conductor.cascade, self.tell, conductor.swapped))
             if self.photo is not None:
                 stack.enter_context(self.photo.starts(sampler))
             yield
-        if conductor.calls and not conductor.cascades:
+        if conductor.calls and not (conductor.cascades or conductor.lost):
             self.tell("EBCA was not applied: none of the network's calls could be told apart.")
         if conductor.exciter is not None:
             conductor.exciter.told()
@@ -100,30 +101,24 @@ def prepare(sampler: Any, planned: Pass | Exception | None) -> None:
     attributes["launch_sampling"] = launch_sampling
 
 
-def traits() -> ldm.Traits:
-    """What the host does inside its cross-attention now."""
-    return ldm.Traits(
-        unmerged=bool(getattr(shared.opts, "lora_functional", False)),
-        particular=bool(shared.loaded_hypernetworks) or bool(getattr(shared.opts, "upcast_attn", False)),
-    )
-
-
 class _Conductor:
     """Turns the calls of the host's denoiser and of its UNet into evaluations of cascades."""
 
-    def __init__(self, planned: Pass, denoiser: Any, checkpoint: Any, unet: nn.Module) -> None:
+    def __init__(self, planned: Pass, denoiser: Any, checkpoint: Any, host: Hosting) -> None:
         self.cascade: Cascade | None = None
         self.calls = 0
         self.cascades = 0
         self.looks_twice = False
         self.exciter: Exciter | None = None
-        self._unet = unet
+        self._host = host
         self._gradient: Cascade | None = None
         self._pass, self._denoiser, self._checkpoint = planned, denoiser, checkpoint
-        self._layers = len(ldm.cross_attention_layers(unet))
+        self._layers = len(cross_attention_layers(host.unet))
         self._score: Score | None = None
-        self._ledger: RowLedger | None = None
-        self._lost = False
+        self._rows, self._size = Rows((), ()), (0, 0)
+        self._whole: tuple[int, int] | None = None
+        self._ledger: Ledger | None = None
+        self.lost = False
 
     def denoise(self, found: Callable[..., Any]) -> Callable[..., Any]:
         """The denoiser's forward that announces the rows of one step."""
@@ -132,7 +127,10 @@ class _Conductor:
             self._another_model()
             condition: Any = keywords.get("cond", args[3] if len(args) > 3 else None)
             repeats = [len(each) for each in condition.batch]
-            self._ledger = RowLedger(repeats, 2 if _edits_by_instruction(self._denoiser) else 1)
+            latents: Tensor = keywords.get("x", args[0] if args else None)
+            self._whole = (latents.shape[-2], latents.shape[-1])
+            unconditional: Any = keywords.get("uncond", args[2] if len(args) > 2 else None)
+            self._ledger = self._host.ledger(self._denoiser, unconditional, condition)
             if self._score is None:
                 steps = max(1, int(self._denoiser.total_steps))
                 self._score = Score(
@@ -140,7 +138,7 @@ class _Conductor:
                 )
             if sum(repeats) != len(self._pass.parts):
                 self._lose(f"the step has {sum(repeats)} conditional rows where {len(self._pass.parts)} were expected")
-            if asked(self._pass.parts) and not self._lost:
+            if asked(self._pass.parts) and not self.lost:
                 self._excite(args, keywords, condition)
             try:
                 return found(*args, **keywords)
@@ -158,24 +156,39 @@ class _Conductor:
         self.calls += self._ledger is not None
         self.cascade = None
         sample, context = args[0], keywords.get("context", args[2] if len(args) > 2 else None)
-        if self._lost or self._score is None or self._ledger is None or not isinstance(context, Tensor):
+        if self.lost or self._score is None or self._ledger is None or not isinstance(context, Tensor):
             return
         if self._another_model():
             return
-        rows = self._ledger.take(context)
+        rows = self._ledger(context, keywords)
         if rows is None:
             self._lose("another extension calls the network with rows of its own")
             return
-        cascade = self._score.at(int(self._denoiser.step))
+        size = (sample.shape[-2], sample.shape[-1])
+        if self._pass.mask is not None and self._whole not in (None, size):
+            self._lose("the picture is made in tiles, and its mask does not fit them")
+            return
+        self._rows, self._size = rows, size
+        self.cascades += 1
+        self._begin(self._score)
+
+    def swapped(self) -> None:
+        """Other weights were found in the network's modules when it was called: the evaluation begins anew."""
+        if self._score is not None and self._gradient is None:
+            self._score.forget()
+            self._begin(self._score)
+
+    def _begin(self, score: Score) -> None:
+        rows, step = self._rows, int(self._denoiser.step)
+        cascade = score.at(step)
         # A call with some of the pictures alone cannot be averaged with the others.
         complete = len({p for p, c in zip(rows.picture, rows.conditional, strict=True) if c}) in (
             0,
             len(self._pass.parts),
         )
         cascade.recorder = self._pass.recorder if complete else None
-        cascade.begin(rows, (sample.shape[-2], sample.shape[-1]), int(self._denoiser.step))
+        cascade.begin(rows, self._size, step)
         self.cascade = cascade
-        self.cascades += 1
 
     def _excite(self, args: tuple[Any, ...], keywords: dict[str, Any], condition: Any) -> None:
         def follow(cascade: Cascade | None) -> None:
@@ -184,7 +197,7 @@ class _Conductor:
         if self.exciter is None:
             steps = max(1, int(self._denoiser.total_steps))
             self.exciter = Exciter(
-                self._pass.parts, self._unet, steps, self.looks_twice, self._pass.mask, self._pass.tell, follow
+                self._pass.parts, self._host, steps, self.looks_twice, self._pass.mask, self._pass.tell, follow
             )
         given = dict(
             zip(("x", "sigma", "uncond", "cond", "cond_scale", "s_min_uncond", "image_cond"), args, strict=False)
@@ -194,15 +207,10 @@ class _Conductor:
 
     def _another_model(self) -> bool:
         swapped = shared.sd_model.sd_checkpoint_info is not self._checkpoint
-        if swapped and not self._lost:
+        if swapped and not self.lost:
             self._lose("the refiner took over, and the contexts belong to the first model")
         return swapped
 
     def _lose(self, reason: str) -> None:
-        self._lost = True
+        self.lost = True
         self._pass.tell(f"EBCA stopped: {reason}.")
-
-
-def _edits_by_instruction(denoiser: Any) -> bool:
-    scale = getattr(denoiser, "image_cfg_scale", None)
-    return getattr(shared.sd_model, "cond_stage_key", None) == "edit" and scale is not None and scale != 1.0

@@ -57,6 +57,10 @@ class Score:
             )
         return self._cascades[stages]
 
+    def forget(self) -> None:
+        """The network has other weights: what was made of them is made again."""
+        self._cascades.clear()
+
     def _picture(self, part: Part, step: int) -> Picture:
         edits = tuple(scheduled.stages[scheduled.index(step)] for scheduled in part.edits)
         boosts = part.boosts.stages[part.boosts.index(step)] if part.boosts else None

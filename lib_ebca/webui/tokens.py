@@ -18,7 +18,8 @@ from lib_ebca.methods.head_vectors import HeadVectors
 def text_encoder(model: Any) -> Any | None:
     """The host's encoder that reads prompts line by line; of SDXL's two the first. None if the model has none."""
     several = getattr(getattr(model, "conditioner", None), "embedders", ())
-    for encoder in (*several, getattr(model, "cond_stage_model", None)):
+    engines = (getattr(model, name, None) for name in ("text_processing_engine", "text_processing_engine_l"))
+    for encoder in (*several, getattr(model, "cond_stage_model", None), *engines):
         if hasattr(encoder, "tokenize_line"):
             return encoder
     return None

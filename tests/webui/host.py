@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tests.hosts import tiny_ldm
+from tests.hosts import tiny_forge, tiny_ldm
 from tests.tiny_text import tokenizer
 
 ROOT = Path(__file__).parents[2]
@@ -92,11 +92,38 @@ class Host:
 
     def clean(self, sampler: Any = None) -> bool:
         """Whether nothing of ours is in the model (and in a sampler that is looked at)."""
-        unet = self.shared.sd_model.model.diffusion_model
+        unet = network(self.shared.sd_model)
         patched = [name for name, module in unet.named_modules() if "forward" in vars(module)]
         ours = [] if sampler is None else [*(set(vars(sampler)) & {"ebca_pass", "launch_sampling"})]
         denoiser = {} if sampler is None else vars(sampler.model_wrap_cfg)
         return not patched and not unet._forward_pre_hooks and not ours and "forward" not in denoiser
+
+
+def network(model: Any) -> nn.Module:
+    """The UNet of a model of either kind."""
+    if hasattr(model, "forge_objects"):
+        model = model.forge_objects.unet
+    unet: nn.Module = model.model.diffusion_model
+    return unet
+
+
+def forge_model(seed: int = 0, sdxl: bool = False, host: str = tiny_forge.FORGE, deep: bool = False) -> Any:
+    """Forge's engine: no ``model``, but a patcher, and text engines of its own."""
+    encoder = TextEncoder(seed, sdxl)
+    patcher = tiny_forge.Patcher(tiny_forge.Model(tiny_forge.unet(host, seed=seed)), deep)
+    engines = ("text_processing_engine_l", "text_processing_engine_g") if sdxl else ("text_processing_engine",)
+    objects = SimpleNamespace(unet=patcher)
+    return SimpleNamespace(
+        forge_objects=objects,
+        forge_objects_original=SimpleNamespace(unet=patcher),
+        forge_objects_after_applying_lora=SimpleNamespace(unet=patcher),
+        sd_checkpoint_info=SimpleNamespace(name=f"tiny-forge-{seed}"),
+        cond_stage_model=None,
+        get_learned_conditioning=encoder,
+        is_sdxl=sdxl,
+        alphas_cumprod=(1 - torch.linspace(0.00085**0.5, 0.012**0.5, 1000) ** 2).cumprod(0),
+        **dict.fromkeys(engines, encoder),
+    )
 
 
 def model(seed: int = 0, sdxl: bool = False) -> Any:

@@ -107,6 +107,11 @@ class Processing:
 
     def before_sampling(self, conditioning: Any, negative: Any) -> None:
         self.sampler.model_wrap_cfg.on_step = self.on_step
+        if sampling.forge():
+            # Clones that a script made in an earlier pass are gone; plain Forge asks its scripts twice for hires.
+            shared.sd_model.forge_objects = SimpleNamespace(unet=shared.sd_model.forge_objects_after_applying_lora.unet)
+            if self.is_hr_pass:
+                self.scripts.run("process_before_every_sampling", self, c=conditioning, uc=negative)
         self.scripts.run("process_before_every_sampling", self, c=conditioning, uc=negative)
 
     def sample(self) -> Tensor:
@@ -181,7 +186,7 @@ def process_images(p: Processing) -> Any:
             extra_networks.activate(p, p.extra_network_data)
         p.scripts.run("process_batch", p, batch_number=n, prompts=p.prompts, seeds=p.seeds, subseeds=p.seeds)
         p.setup_conds()
-        with torch.no_grad():
+        with torch.inference_mode() if sampling.forge() else torch.no_grad():
             samples = p.sample()
         p.scripts.run("post_sample", p)
         p.prompts = p.all_prompts[part]

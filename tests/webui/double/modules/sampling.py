@@ -11,6 +11,8 @@ from modules import prompt_parser, sd_samplers, shared
 from modules.sd_samplers_common import InterruptedException
 from torch import Tensor, nn
 
+from tests.hosts import tiny_forge
+
 
 class CFGDenoiser(nn.Module):
     """Conditional rows first; one call or several, by length and settings."""
@@ -27,6 +29,7 @@ class CFGDenoiser(nn.Module):
         self.nmask: Tensor | None = None
         self.blends = False
         self.fed: list[Tensor] = []
+        self.classic_ddim_eps_estimation = False
 
     def forward(
         self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float, image_cond: Any = None
@@ -37,6 +40,8 @@ class CFGDenoiser(nn.Module):
         if self.blends and self.mask is not None and self.nmask is not None and self.init_latent is not None:
             x = x * self.nmask + self.init_latent * self.mask
         self.fed.append(x)
+        if forge():
+            return self._by_marks(x, sigma, uncond, cond, cond_scale)
         listed, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
         negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
         images = len(listed)
@@ -68,6 +73,31 @@ class CFGDenoiser(nn.Module):
         self.step += 1
         return result
 
+    def _by_marks(self, x: Tensor, sigma: Tensor, uncond: Any, cond: Any, cond_scale: float) -> Tensor:
+        """Forge's: latents that are noisier rather than fainter, and what is left of them without the noise."""
+        listed, tensor = prompt_parser.reconstruct_multicond_batch(cond, self.step)
+        negative = prompt_parser.reconstruct_cond_batch(uncond, self.step)
+        sigma = sigma.reshape(-1).expand(len(x))
+        if self.classic_ddim_eps_estimation:
+            level = shared.sd_model.alphas_cumprod[sigma.long()]
+            sigma = ((1 - level) / level).sqrt()
+            x = x / level.sqrt().view(-1, 1, 1, 1)
+        parts = list(zip(*listed, strict=False))
+        conditional = [tensor[[index for index, _ in part]] for part in parts]
+        base: Tensor | None = negative if cond_scale != 1.0 else None
+        predicted, base = tiny_forge.denoised(
+            shared.sd_model.forge_objects.unet, conditional, base, x, sigma, shared.opts.data.get("chunks", 99)
+        )
+        if base is None:
+            result = predicted[0]
+        else:
+            result = base.clone()
+            for part, each in zip(parts, predicted, strict=True):
+                weights = torch.tensor([weight for _, weight in part]).view(-1, 1, 1, 1)
+                result += (each - base) * weights * cond_scale
+        self.step += 1
+        return (x - result) / sigma.view(-1, 1, 1, 1) if self.classic_ddim_eps_estimation else result
+
     def _unguided(self, sigma: float) -> bool:
         """Whether the unconditional rows stay away: from the first steps, or from (every other of) the last ones."""
         if shared.opts.skip_early_cond and self.step / self.total_steps <= shared.opts.skip_early_cond:
@@ -98,6 +128,11 @@ class CFGDenoiser(nn.Module):
         context = cond["crossattn"] if "crossattn" in cond else cond["c_crossattn"][0]
         output: Tensor = shared.sd_model.model.diffusion_model(x, timesteps, context=context)
         return output
+
+
+def forge() -> bool:
+    """Whether the model that is loaded is one of Forge's."""
+    return hasattr(shared.sd_model, "forge_objects")
 
 
 def no_image(x: Tensor) -> Tensor:
@@ -136,6 +171,7 @@ class Ddim:
     def sample(self, p: Any, x: Tensor, conditioning: Any, negative: Any, steps: int, cfg_scale: float) -> Tensor:
         denoiser = self.model_wrap_cfg
         denoiser.step, denoiser.p, denoiser.fed = 0, p, []
+        denoiser.classic_ddim_eps_estimation = forge()
         denoiser.init_latent = self.last_latent = p.init_latent
         denoiser.nmask = p.nmask
         denoiser.mask = None if p.nmask is None else 1 - p.nmask
@@ -172,14 +208,15 @@ class Sampler:
             latent = x * sigmas[0]
             self.last_latent = latent
             for sigma, lower in pairwise(sigmas):
-                scaled = latent / (sigma**2 + 1) ** 0.5
+                scaled = latent if forge() else latent / (sigma**2 + 1) ** 0.5
                 keywords = {
                     "uncond": negative,
                     "cond": conditioning,
                     "cond_scale": cfg_scale,
                     "image_cond": no_image(x),
                 }
-                noise = self.model_wrap_cfg(scaled, torch.tensor(sigma), **keywords)
+                noise = self.model_wrap_cfg(scaled, torch.full((len(x),), sigma), **keywords)
+                noise = (latent - noise) / sigma if forge() else noise
                 latent = latent + noise * (lower - sigma)
                 self.last_latent = latent
             return latent

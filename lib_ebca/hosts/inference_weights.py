@@ -1,0 +1,42 @@
+"""Gradients through a network whose weights were made in inference mode, which autograd refuses to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+@contextmanager
+def differentiable(model: nn.Module) -> Iterator[None]:
+    """Within the block gradients go through the model, and none to its weights; no number is copied.
+
+    The backward pass may come after the block. Each weight is stood in for by a tensor of its own storage; tensors of a
+    kind of their own (packed weights) stay.
+    """
+    tables: list[dict[str, Any]] = [
+        table for module in model.modules() for table in (module._parameters, module._buffers)
+    ]
+    found = [
+        (table, name, value)
+        for table in tables
+        for name, value in table.items()
+        if value is not None and type(value) in (nn.Parameter, Tensor) and (value.is_inference() or value.requires_grad)
+    ]
+    try:
+        with torch.inference_mode(False):
+            for table, name, value in found:
+                table[name] = _alias(value)
+        yield
+    finally:
+        for table, name, value in found:
+            table[name] = value
+
+
+def _alias(value: Tensor) -> Tensor:
+    plain = torch.empty(0, dtype=value.dtype, device=value.device)
+    plain.set_(value.untyped_storage(), value.storage_offset(), value.size(), value.stride())
+    return nn.Parameter(plain, requires_grad=False) if isinstance(value, nn.Parameter) else plain
