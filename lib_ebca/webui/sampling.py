@@ -127,7 +127,7 @@ class _Conductor:
             self._another_model()
             condition: Any = keywords.get("cond", args[3] if len(args) > 3 else None)
             repeats = [len(each) for each in condition.batch]
-            latents: Tensor = keywords.get("x", args[0] if args else None)
+            latents: Any = keywords.get("x", args[0] if args else None)
             self._whole = (latents.shape[-2], latents.shape[-1])
             unconditional: Any = keywords.get("uncond", args[2] if len(args) > 2 else None)
             self._ledger = self._host.ledger(self._denoiser, unconditional, condition)

@@ -110,7 +110,7 @@ class Extension:
     """Patches the patcher's clone in every pass, before us or after us."""
 
     def __init__(self, host: Any, patch: Any) -> None:
-        class Script(host.scripts.Script):  # type: ignore[name-defined, misc]
+        class Script(host.scripts.Script):
             def title(self) -> str:
                 return "another"
 
@@ -236,7 +236,7 @@ def test_sdxl_has_two_engines_and_a_vector(host: Any) -> None:
 
 
 def test_records_are_drawn(host: Any) -> None:
-    job = host.job([{"enabled": True, "energies": True, "maps": True, "records": True}], prompt=PLAIN)
+    job = host.job([{"enabled": True, "energies": True, "maps": True}], prompt=PLAIN)
     result = host.processing.process_images(job)
     assert any(isinstance(image, Image.Image) for image in result.images)
 
