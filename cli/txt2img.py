@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lib_ebca.studio import foreign, loading, request, settings
+from lib_ebca.studio import foreign, loading, request, settings, task
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.generate import draw
 from lib_ebca.studio.pictures import output_folder
@@ -137,6 +137,8 @@ def txt2img(
     recorded, made_with = (
         (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
     )
+    if again is not None and not prompts and not prompts_file:
+        task.refuse_other(request.parameters_in(again), "txt2img")
     asked = Settings() if recorded is None else recorded.settings
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
     prompts = [*(prompts or ()), *(request.prompts_in(prompts_file) if prompts_file else ())]

@@ -12,12 +12,14 @@ from lib_ebca.studio.task import Inverting
 
 from .items import Item
 from .packing import Pack
-from .schema import EditPhoto, Img2img, Inpaint, Txt2img
+from .schema import EditPhoto, Img2img, Inpaint, P2p, Txt2img
+from .together import recipes_of
 
 
 def check(studio: Studio, item: Item) -> None:
     """What can be told about an item once its model is there. Raises UserError and WordError."""
-    studio.check(_recipe(item))
+    for recipe in recipes_of(item, studio) if isinstance(item.job, P2p) else [_recipe(item)]:
+        studio.check(recipe)
     if studio.paints_only and not isinstance(item.job, Inpaint):
         raise UserError(f"model {item.settings.model!r} is made for inpainting: {item.job.task} needs another")
 
@@ -27,6 +29,9 @@ def drawn(studio: Studio, pack: Pack) -> tuple[Picture, ...]:
     job, recipes = pack[0].job, [_recipe(item) for item in pack]
     if isinstance(job, Txt2img):
         return studio.draw(recipes)
+    if isinstance(job, P2p):
+        together = studio.follow(recipes_of(pack[0], studio))
+        return tuple(together[item.member] for item in pack)
     photo = photographs.read(_given(pack[0].photo))
     if isinstance(job, Img2img):
         return studio.vary(recipes, photo, strength=job.strength, fit=job.fit)

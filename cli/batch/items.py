@@ -20,8 +20,9 @@ from .. import photo_options
 from . import matrix, schema
 from .limits import MOST
 from .matrix import Cell, RawJob
-from .schema import AnyJob, EditPhoto
+from .schema import AnyJob, EditPhoto, P2p
 from .source import JobsError, Place
+from .together import follow_of, options_of
 
 # Part of every key: raised when the same job begins to mean another picture.
 _VERSION = 1
@@ -35,7 +36,8 @@ _NOT_FACTS = frozenset({"name", "count", "seed", *_OF_THE_PLAN, "lora", "photo",
 class Item:
     """One picture. `key` is the hash of all that makes it, `label` its job and its place among the job's pictures.
 
-    `name` is that of its file, below the folder of the run. `number` counts from 1 over the whole run.
+    `name` is that of its file, below the folder of the run. `number` counts from 1 over the whole run. `member` is its
+    place among the pictures that are drawn beside each other: 0 for a source, and for what is drawn alone.
     """
 
     key: str
@@ -50,6 +52,7 @@ class Item:
     place: str
     photo: Path | None = None
     mask: Path | None = None
+    member: int = 0
     name: str = field(default="")
 
 
@@ -89,8 +92,9 @@ def _items(jobs: Iterable[RawJob], allow_pickle: bool) -> Iterator[Item]:
             name = job.name or f"job{number}"
             made = _Maker(job, cell, raw.place, files)
             for seed in range(job.seed, job.seed + job.count):
-                count += 1
-                yield made.item(seed, name, f"{name}[{count}]")
+                for member in range(made.members):
+                    count += 1
+                    yield made.item(seed, name, f"{name}[{count}]", member)
 
 
 class _Maker:
@@ -107,6 +111,7 @@ class _Maker:
         if sampler is not None:
             sampler = self._checked("sampler", lambda place: samplers.canonical(sampler))
         self._wanted, drift = self._checked_plan()
+        self._together = self._checked_targets(job) if isinstance(job, P2p) else (self._wanted,)
         text, drift = self._plain_negative(), job.drift if job.drift is not None else bool(drift)
         self._settings = Settings(
             model=model,
@@ -132,9 +137,15 @@ class _Maker:
         if self._vectors is not None:
             self._facts["vectors"] = self._vectors[1]
 
-    def item(self, seed: int, name: str, label: str) -> Item:
+    @property
+    def members(self) -> int:
+        """How many pictures of one seed are drawn beside each other."""
+        return len(self._together)
+
+    def item(self, seed: int, name: str, label: str, member: int = 0) -> Item:
         """The picture of one seed."""
-        text = json.dumps({**self._facts, "seed": seed}, sort_keys=True, ensure_ascii=False)
+        beside = {"member": member} if self.members > 1 else {}
+        text = json.dumps({**self._facts, "seed": seed, **beside}, sort_keys=True, ensure_ascii=False)
         axes = self._cell.axes
         if self._job.count > 1:
             axes = (*(axis for axis in axes if axis[0] != "seed"), ("seed", str(seed)))
@@ -144,7 +155,8 @@ class _Maker:
             number=0,
             job=self._job,
             job_name=name,
-            wanted=self._wanted,
+            wanted=self._together[member],
+            member=member,
             settings=self._settings,
             seed=seed,
             axes=axes,
@@ -176,6 +188,20 @@ class _Maker:
             should = "leave out edit, bcu and boost" if job.reconstruct else "add edit, such as edit: dog:0.75"
             raise JobsError(self._place("reconstruct" if job.reconstruct else field), f"{what}: {should}")
         return wanted, drift
+
+    def _checked_targets(self, job: P2p) -> tuple[Wanted, ...]:
+        """The source and the targets; in what they follow is known where there is a tokenizer."""
+        # Each alone first, as above.
+        for option in ("cross", "cross_word", "self", "weight", "blend"):
+            alone = P2p(task="p2p", prompt="a", targets=("a",), **{option: getattr(job, option)})
+            self._checked(option, lambda place, alone=alone: follow_of(alone))
+        plain = options_of(job, concepts=False)
+        source = self._checked("prompt", lambda place: photo_options.wanted(job.prompt, plain, None))
+        targets = [
+            self._checked("targets", lambda place, text=text: photo_options.wanted(text, plain, None))
+            for text in job.targets
+        ]
+        return source, *targets
 
     def _plain_negative(self) -> str:
         from lib_ebca.language.directives import parse

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from .items import Item
-from .schema import EditPhoto, Txt2img
+from .schema import EditPhoto, P2p, Txt2img
 
 Pack = tuple[Item, ...]
 
@@ -21,7 +21,8 @@ def shape(item: Item) -> Hashable:
     """What pictures drawn together have in common, as far as that can be told without their model.
 
     Prompts, plans, seeds and the wording of negative prompts may differ where text becomes a picture. Pictures made
-    from a photograph are drawn together where they differ in their seeds alone; edits, which are inverted, never.
+    from a photograph are drawn together where they differ in their seeds alone; edits, which are inverted, never. A
+    picture and those that follow it are drawn together, and with nothing else.
     """
     job = item.job
     # SDXL takes zeros for a missing negative prompt, so having one is part of the shape.
@@ -31,6 +32,8 @@ def shape(item: Item) -> Hashable:
     if isinstance(job, EditPhoto):
         return job.task, item.key
     facts: dict[str, Any] = job.model_dump(exclude={"name", "seed", "count"})
+    if isinstance(job, P2p):
+        return job.task, settings, item.seed, repr(sorted(facts.items()))
     return job.task, item.settings, item.photo, item.mask, item.wanted, repr(sorted(facts.items()))
 
 
@@ -42,7 +45,8 @@ def chunks(item: Item, tokenizer: Any) -> int:
     from lib_ebca.language.directives import parse
     from lib_ebca.language.words import tokenise
 
-    texts = [parse(item.wanted.prompt).text]
+    prompts = item.job.prompts if isinstance(item.job, P2p) else (item.wanted.prompt,)
+    texts = [parse(prompt).text for prompt in prompts]
     if item.settings.guidance > 1:
         texts.append(item.settings.negative)
     return max(len(tokenise(tokenizer, text).lengths) for text in texts)

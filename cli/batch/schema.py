@@ -33,6 +33,8 @@ def _bare(value: Any) -> Any:
 
 
 Texts = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Share = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, bool) else f"{value}")]
+"""Of the pass: 0.8, or "0.1-0.8"."""
 Side = Annotated[int | None, Field(ge=8, le=LONGEST_SIDE, multiple_of=8)]
 
 
@@ -75,6 +77,29 @@ class Txt2img(Job):
     prompt: str
     negative: str = ""
     sampler: str | None = None
+
+
+class P2p(Job):
+    """`ebca p2p`: the source's picture, and one for each of the targets."""
+
+    task: Literal["p2p"]
+    prompt: str
+    targets: Texts = Field(min_length=1)
+    negative: str = ""
+    sampler: str | None = None
+    cross: Share = "0.8"
+    cross_word: Texts = ()
+    self: Share = "0.4"
+    blend: Texts = ()
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    weight: Texts = ()
+    align: Literal["auto", "replace", "refine"] = "auto"
+    published: bool = False
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The source's and the targets'."""
+        return (self.prompt, *self.targets)
 
 
 class _Partial(Job):
@@ -144,8 +169,14 @@ class EditPhoto(Job):
     kl: float = Field(default=20.0, ge=0)
 
 
-AnyJob = Txt2img | Img2img | Inpaint | EditPhoto
-TASKS: Mapping[str, type[AnyJob]] = {"txt2img": Txt2img, "img2img": Img2img, "inpaint": Inpaint, "edit": EditPhoto}
+AnyJob = Txt2img | P2p | Img2img | Inpaint | EditPhoto
+TASKS: Mapping[str, type[AnyJob]] = {
+    "txt2img": Txt2img,
+    "p2p": P2p,
+    "img2img": Img2img,
+    "inpaint": Inpaint,
+    "edit": EditPhoto,
+}
 FIELDS = frozenset(field for task in TASKS.values() for field in task.model_fields)
 
 

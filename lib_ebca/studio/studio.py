@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib_ebca.studio import foreign, photographs, pictures, request, settings
+from lib_ebca.studio import following, foreign, photographs, pictures, request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import Model, load
 from lib_ebca.studio.progress import Advance, silent
@@ -113,6 +113,16 @@ class Studio:
         made = self._together([replace(each, settings=self._completed(each.settings)) for each in recipes])
         done = draw(self.model, made, advance, record_energies=record_energies, record_maps=record_maps)
         return self._pictures(done, list(done.images), made, None)
+
+    def follow(self, recipes: Sequence[Recipe], *, advance: Advance = silent) -> tuple[Picture, ...]:
+        """A picture and those that follow it, as :func:`lib_ebca.studio.following.recipes` makes them of prompts."""
+        from lib_ebca.studio.generate import draw
+
+        made = self._together([replace(each, settings=self._completed(each.settings)) for each in recipes])
+        done = draw(self.model, made, advance)
+        texts = [following.to_text(made, place, self.model.source) for place in range(len(made))]
+        drawn = self._pictures(done, list(done.images), made, None)
+        return tuple(replace(each, parameters=text) for each, text in zip(drawn, texts, strict=True))
 
     def vary(
         self,

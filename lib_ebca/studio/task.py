@@ -92,12 +92,18 @@ def to_text(made: Recipe, source: Source, task: Task) -> str:
     return infotext.write(Infotext(info.prompt, info.negative, {**fields, **task.fields(), **version}))
 
 
+def refuse_other(text: str, command: str) -> None:
+    """Raise UserError where a "parameters" text is of another task than `command`'s, which could not repeat it."""
+    kind = infotext.read(text).fields.get(f"{OURS} task", "txt2img")
+    if command != {"repaint": "inpaint"}.get(kind, kind):
+        raise UserError(f"the picture was not made by `ebca {command}` but by {kind!r}: --from repeats the same task")
+
+
 def from_text(text: str, command: str) -> Task:
     """The task in a "parameters" text. Raises UserError where it holds none that `command` could repeat."""
+    refuse_other(text, command)
     fields = infotext.read(text).fields
-    kind = fields.get(f"{OURS} task", "txt2img")
-    if kind not in KINDS or command != {"repaint": "inpaint"}.get(kind, kind):
-        raise UserError(f"the picture was not made by `ebca {command}` but by {kind!r}: --from repeats the same task")
+    kind = fields.get(f"{OURS} task", "")
     get = fields.get
     for name in (f"{OURS} photo", f"{OURS} fit"):
         if name not in fields:

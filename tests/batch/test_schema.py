@@ -65,7 +65,7 @@ def yaml_error(tmp_path: Path, job: str, defaults: str = "") -> str:
         ("prompt: a cat\nlora: [none.safetensors]", "jobs.yaml:4: lora: cannot read none.safetensors"),
         ("prompt: a cat\nprompt: a dog", "jobs.yaml:4: 'prompt' is given twice"),
         ("prompt: a cat\n1: 2", "jobs.yaml:4: the key '1' should be text"),
-        ("task: paint", "jobs.yaml:3: task is 'paint': it should be one of txt2img, img2img, inpaint, edit"),
+        ("task: paint", "jobs.yaml:3: task is 'paint': it should be one of txt2img, p2p, img2img, inpaint, edit"),
         ("task: img2img\nprompt: a cat", "jobs.yaml:3: photo is missing: img2img needs it"),
         ("task: img2img\nprompt: a cat\nphoto: no.png", "jobs.yaml:5: photo: cannot read no.png"),
         ("task: img2img\nprompt: a cat\nphoto: photo.png\nsteps: 2\nstrength: 0.4", "is none at all: raise one"),

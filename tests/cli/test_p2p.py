@@ -104,3 +104,11 @@ def test_pictures_of_other_commands_and_spoilt_ones_are_refused(p2p: Ebca, draw:
             assert "EBCA together" in result.stderr
         else:
             assert "EBCA together" in p2p("--from", tmp_path / "1.png").stderr
+
+
+def test_another_command_does_not_draw_it_without_following(p2p: Ebca, ebca: Ebca, tmp_path: Path) -> None:
+    p2p(*PROMPTS[:2], "--seed", 3)
+    refused = ebca("txt2img", "--from", tmp_path / "out" / "00002-3.png", "--trust-picture", "--out", tmp_path / "x")
+    assert refused.exit_code == 2
+    assert "was not made by `ebca txt2img` but by 'p2p': --from repeats the same task" in refused.output
+    assert not (tmp_path / "x").exists()
