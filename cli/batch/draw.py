@@ -18,7 +18,7 @@ from .together import recipes_of
 
 def check(studio: Studio, item: Item) -> None:
     """What can be told about an item once its model is there. Raises UserError and WordError."""
-    for recipe in recipes_of(item, studio) if isinstance(item.job, P2p) else [_recipe(item)]:
+    for recipe in _beside(studio, item, item.job) if isinstance(item.job, P2p) else [_recipe(item)]:
         studio.check(recipe)
     if studio.paints_only and not isinstance(item.job, Inpaint):
         raise UserError(f"model {item.settings.model!r} is made for inpainting: {item.job.task} needs another")
@@ -30,7 +30,7 @@ def drawn(studio: Studio, pack: Pack) -> tuple[Picture, ...]:
     if isinstance(job, Txt2img):
         return studio.draw(recipes)
     if isinstance(job, P2p):
-        together = studio.follow(recipes_of(pack[0], studio))
+        together = studio.follow(_beside(studio, pack[0], job))
         return tuple(together[item.member] for item in pack)
     photo = photographs.read(_given(pack[0].photo))
     if isinstance(job, Img2img):
@@ -48,6 +48,10 @@ def drawn(studio: Studio, pack: Pack) -> tuple[Picture, ...]:
         )
     recipe = _without_plan(recipes[0]) if job.reconstruct else recipes[0]
     return (studio.edit(recipe, photo, how=_how(job), fit=job.fit),)
+
+
+def _beside(studio: Studio, item: Item, job: P2p) -> list[Recipe]:
+    return recipes_of(job, item.settings, item.seed, studio)
 
 
 def _recipe(item: Item) -> Recipe:

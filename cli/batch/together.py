@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from lib_ebca.language.follow import Follow
     from lib_ebca.language.plan import Plan
     from lib_ebca.studio import Studio
-    from lib_ebca.studio.recipe import Recipe
-
-    from .items import Item
+    from lib_ebca.studio.recipe import Recipe, Settings
 
 
 def follow_of(job: P2p) -> Follow:
@@ -32,9 +30,7 @@ def options_of(job: P2p, concepts: bool = True) -> Plan:
     return plan
 
 
-def recipes_of(item: Item, studio: Studio) -> list[Recipe]:
-    """The recipes of the item and of those beside it, in their order. Raises WordError where a target lacks a word."""
-    job = item.job
-    assert isinstance(job, P2p)
+def recipes_of(job: P2p, settings: Settings, seed: int, studio: Studio) -> list[Recipe]:
+    """The recipes of a seed's pictures, in their order. Raises WordError where no target holds a word."""
     tokenizer = studio.model.pipe.tokenizer
-    return following.recipes(job.prompts, follow_of(job), options_of(job), item.settings, item.seed, tokenizer)
+    return following.recipes(job.prompts, follow_of(job), options_of(job), settings, seed, tokenizer)
