@@ -87,6 +87,36 @@ def draw_as_webui(
     return Drawn(tuple(cut_off(picture) for picture in pictures), run, time.perf_counter() - started)
 
 
+def known_to_webui(model: Model, image: Image, strength: float, mask: Image | None = None) -> Known:
+    """A photograph of the size that the model works on, and the white of a mask of that size, as where a pass begins.
+
+    The WebUI draws the encoding from the encoder's distribution, with whatever noise comes next; here it is the mean.
+
+    Raises UserError for a model that was made for inpainting, and for a mask whose white the model cannot see.
+    """
+    import numpy as np
+    import torch
+
+    from lib_ebca.hosts.inversion import latents_of
+    from lib_ebca.hosts.webui_samplers import Known
+
+    if model.pipe.unet.config.in_channels != model.pipe.vae.config.latent_channels:
+        raise UserError("--sampling webui is not for models that were made for inpainting: leave it out")
+
+    def values(picture: Image) -> Tensor:
+        return torch.from_numpy(np.asarray(picture.convert("RGB"), np.float32) / 255).movedim(-1, 0)
+
+    latents = latents_of(model.pipe, values(image)[None]).cpu()
+    if mask is None:
+        return Known(latents, strength)
+    white = values(mask.convert("RGB").resize((latents.shape[3], latents.shape[2])))[0].round()
+    if not bool(white.any()):
+        raise UserError(
+            "the mask's white is too thin for the model: make it wider, or work larger with --width, --height"
+        )
+    return Known(latents, strength, white)
+
+
 def cut_off(picture: Tensor) -> Image:
     """The picture of (3, H, W) in [0, 1] with what is left of a level cut off, as the WebUI does it."""
     import numpy as np

@@ -8,11 +8,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lib_ebca.studio.as_webui import draw_as_webui, known_to_webui
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.generate import Drawn, images_of
 from lib_ebca.studio.head_files import vectors_of
 from lib_ebca.studio.recipe import Recipe
-from lib_ebca.studio.samplers import scheduler_for
+from lib_ebca.studio.samplers import WEBUI, scheduler_for
 from lib_ebca.studio.task import Inverting
 
 if TYPE_CHECKING:
@@ -85,6 +86,8 @@ def varied(model: Model, recipes: Sequence[Recipe], image: Image, strength: floa
     """Pictures that start from a noised photograph."""
     from diffusers import AutoPipelineForImage2Image
 
+    if recipes[0].settings.sampling == WEBUI:
+        return draw_as_webui(model, recipes, advance, known=known_to_webui(model, image, strength))
     steps = recipes[0].settings.steps
     if int(steps * strength) < 1:
         raise UserError(f"--strength {strength:g} of {steps} steps is none at all: raise one of them")
@@ -101,6 +104,9 @@ def inpainted(model: Model, recipes: Sequence[Recipe], image: Image, what: Repai
 
     if what.jumps is not None:
         return _repainted(model, recipes, image, what, advance)
+    if recipes[0].settings.sampling == WEBUI:
+        known = known_to_webui(model, image, what.strength, what.mask)
+        return draw_as_webui(model, recipes, advance, known=known)
     steps = recipes[0].settings.steps
     if int(steps * what.strength) < 1:
         raise UserError(f"--strength {what.strength:g} of {steps} steps is none at all: raise one of them")

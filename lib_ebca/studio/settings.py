@@ -41,6 +41,8 @@ def completed(settings: Settings, model: Model) -> Settings:
     layers = model.pipe.text_encoder.config.num_hidden_layers
     if settings.clip_skip > layers:
         raise UserError(f"--clip-skip is {settings.clip_skip}: the model's text encoder has {layers} layers")
+    if settings.sampler == "LCM" and model.scheduler_config.get("prediction_type") == "v_prediction":
+        raise UserError("sampler LCM reads noise, and this model predicts a velocity: choose another, such as Euler a")
     width, height = model.size
     return dataclasses.replace(
         settings,

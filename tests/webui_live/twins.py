@@ -7,20 +7,23 @@ checkpoint loaded that ``--model`` names for the command line: its own file, unl
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator, Sequence
+import base64
+import io
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
+from lib_ebca.studio.photographs import Photo, digest_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import WEBUI_NAMES, WEBUI_SCHEDULES
 from lib_ebca.studio.studio import Studio
 from tests.webui_live.client import WebUI
 
 PAGE = Path(__file__).parents[2] / "docs" / "hosts.md"
-BEGIN, END = "<!-- twins -->\n", "<!-- /twins -->\n"
 PROMPT = "a red circle and a blue square"
 PLAN = " <bcu:0.01:0.02> <edit:green:0.5:from=0.2> <boost:square:2>"
 LONG = ", ".join(["a red circle and a blue square on a white field"] * 9)
@@ -36,7 +39,6 @@ class Twin:
     sampler: str = "Euler"
     schedule: str = "Automatic"
     seed: int = 42
-    steps: int = 20
     guidance: float = 3.0
     negative: str = ""
     clip_skip: int = 1
@@ -68,10 +70,10 @@ class Apart:
 class Pair:
     """A WebUI, and a studio with the checkpoint that it has loaded."""
 
-    def __init__(self, webui: WebUI, model: str | None, size: int, theirs: int) -> None:
+    def __init__(self, webui: WebUI, model: str | None, size: int, theirs: int, steps: int) -> None:
         title = webui.get("/sdapi/v1/options")["sd_model_checkpoint"]
         found = {each["title"]: each["filename"] for each in webui.get("/sdapi/v1/sd-models")}
-        self.webui, self.size, self.theirs = webui, size, theirs
+        self.webui, self.size, self.theirs, self.steps = webui, size, theirs, steps
         self.studio = Studio.open(model or found[title], device="cpu", dtype="float32")
 
     def apart(self, twin: Twin) -> Apart:
@@ -86,7 +88,7 @@ class Pair:
             sampler_name=twin.sampler,
             scheduler=twin.schedule,
             seed=twin.seed,
-            steps=twin.steps,
+            steps=self.steps,
             cfg_scale=twin.guidance,
             width=self.theirs,
             height=self.theirs,
@@ -97,6 +99,17 @@ class Pair:
         # With several pictures a grid of them stands first.
         return made.pictures[-twin.count :]
 
+    def from_picture(self, twin: Twin, photo: Photo, mask: Image.Image | None, strength: float) -> tuple[Apart, Apart]:
+        """How far an image-to-image or inpainting job is apart, and the WebUI from itself when it is asked twice."""
+        more: dict[str, Any] = {"init_images": [_sent(photo.image)], "denoising_strength": strength}
+        if mask is None:
+            made = self.studio.vary(self.recipes(twin), photo, strength=strength)
+        else:
+            made = self.studio.inpaint(self.recipes(twin), photo, mask, strength=strength)
+            more |= {"mask": _sent(mask), "mask_blur": 0, "inpainting_fill": 1, "inpaint_full_res": False}
+        once, again = (self.asked(twin, kind="img2img", **more) for _ in range(2))
+        return Apart.of(once, [picture.image.tobytes() for picture in made]), Apart.of(once, again)
+
     def recipes(self, twin: Twin) -> list[Recipe]:
         """What the studio is asked."""
         first = self.studio.recipe(
@@ -105,7 +118,7 @@ class Pair:
             sampling="webui",
             sampler=twin.sampler,
             schedule=twin.schedule,
-            steps=twin.steps,
+            steps=self.steps,
             guidance=twin.guidance,
             negative=twin.negative,
             clip_skip=twin.clip_skip,
@@ -117,6 +130,12 @@ class Pair:
     def drawn(self, twin: Twin) -> tuple[bytes, ...]:
         """The studio's pictures."""
         return tuple(picture.image.tobytes() for picture in self.studio.draw(self.recipes(twin)))
+
+
+def _sent(image: Image.Image) -> str:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return base64.b64encode(written.getvalue()).decode()
 
 
 def samplers(served: Sequence[str], schedules: Sequence[str]) -> Iterator[Twin]:
@@ -144,24 +163,45 @@ def features() -> tuple[Twin, ...]:
     )
 
 
-def table(pair: Pair, only: str, quick: bool, tell: Callable[[str], None]) -> str:
-    """The page's lines."""
+def of_samplers(pair: Pair, only: str) -> Iterator[str]:
+    """A line for every sampler and schedule type that both know."""
     known = {each["name"] for each in pair.webui.get("/sdapi/v1/samplers")}
     schedules = [each["label"] for each in pair.webui.get("/sdapi/v1/schedulers")]
     served = [name for name in WEBUI_NAMES if name in known and only in name]
-    types = [name for name in WEBUI_SCHEDULES[: 1 if quick else None] if name in schedules]
-    lines = ["| sampler, schedule type | plain | under a plan |", "| --- | --- | --- |"]
-    for twin in samplers(served, types):
+    yield "| sampler, schedule type | plain | under a plan |"
+    yield "| --- | --- | --- |"
+    for twin in samplers(served, [name for name in WEBUI_SCHEDULES if name in schedules]):
         name = twin.sampler if twin.sampler in TIMESTEPS else f"{twin.sampler}, {twin.schedule}"
-        under = pair.apart(replace(twin, prompt=PROMPT + PLAN))
-        lines.append(f"| {name} | {pair.apart(twin)} | {under} |")
-        tell(lines[-1])
-    lines += ["", "| Euler, Automatic unless said otherwise | plain | under a plan |", "| --- | --- | --- |"]
+        yield f"| {name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=PROMPT + PLAN))} |"
+
+
+def of_features(pair: Pair, only: str) -> Iterator[str]:
+    """A line for what else parts the two."""
+    yield "| Euler, Automatic unless said otherwise | plain | under a plan |"
+    yield "| --- | --- | --- |"
     for twin in features():
-        under = pair.apart(replace(twin, prompt=twin.prompt + PLAN))
-        lines.append(f"| {twin.name} | {pair.apart(twin)} | {under} |")
-        tell(lines[-1])
-    return "\n".join(lines) + "\n"
+        if only in twin.name:
+            yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
+
+
+def of_pictures(pair: Pair, only: str) -> Iterator[str]:
+    """A line for image-to-image and inpainting with each sampler."""
+    yield "| from a picture | plain | under a plan | the WebUI, asked twice |"
+    yield "| --- | --- | --- | --- |"
+    (drawn,) = pair.studio.draw(pair.recipes(Twin("a picture")))
+    photo = Photo(drawn.image, None, digest_of(drawn.image))
+    mask = Image.new("L", photo.image.size)
+    mask.paste(255, (0, 0, pair.size // 2, pair.size))
+    for sampler in ("Euler", "Euler a", "Heun", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", "DDIM", "PLMS", "UniPC"):
+        for kind, painted in (("img2img", None), ("inpainting", mask)):
+            twin = Twin(f"{kind}, {sampler}", sampler=sampler)
+            if only in twin.name:
+                plain, itself = pair.from_picture(twin, photo, painted, 0.6)
+                under, _ = pair.from_picture(replace(twin, prompt=PROMPT + PLAN), photo, painted, 0.6)
+                yield f"| {twin.name} | {plain} | {under} | {itself} |"
+
+
+PARTS = {"samplers": of_samplers, "features": of_features, "pictures": of_pictures}
 
 
 def main() -> None:
@@ -171,16 +211,21 @@ def main() -> None:
     parser.add_argument("--model", help="of the command line")
     parser.add_argument("--size", type=int, default=64, help="of the command line's pictures")
     parser.add_argument("--webui-size", type=int, help="what the WebUI is asked for, if it takes the model for another")
-    parser.add_argument("--quick", action="store_true", help="schedule type Automatic alone")
-    parser.add_argument("--only", default="", help="samplers whose name holds this")
-    parser.add_argument("--write", action="store_true", help=f"write the table into {PAGE.name}")
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument("--only", default="", help="lines whose name holds this")
+    parser.add_argument("--write", action="store_true", help=f"write the parts' tables into {PAGE.name}")
     asked = parser.parse_args()
-    pair = Pair(WebUI(asked.url), asked.model, asked.size, asked.webui_size or asked.size)
-    printed = table(pair, asked.only, asked.quick, lambda line: print(line, flush=True))
-    if asked.write:
-        page = PAGE.read_text()
-        before, rest = page.split(BEGIN)
-        PAGE.write_text(before + BEGIN + printed + END + rest.split(END)[1])
+    pair = Pair(WebUI(asked.url), asked.model, asked.size, asked.webui_size or asked.size, asked.steps)
+    for part in asked.parts:
+        lines = []
+        for line in PARTS[part](pair, asked.only):
+            print(line, flush=True)
+            lines.append(line)
+        if asked.write:
+            begin, end = f"<!-- twins: {part} -->\n", f"<!-- /twins: {part} -->\n"
+            before, rest = PAGE.read_text().split(begin)
+            PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1])
 
 
 if __name__ == "__main__":
