@@ -36,7 +36,8 @@ SamplingOption = Annotated[
     str | None,
     typer.Option(
         metavar="diffusers|webui",
-        help="Whose samplers, noise and rounding: with webui the picture is AUTOMATIC1111's.  (default: diffusers)",
+        help="Whose samplers (the WebUI takes DPM++ 2M), noise and rounding; webui draws as AUTOMATIC1111 does.  "
+        "(default: diffusers)",
     ),
 ]
 ScheduleOption = Annotated[
@@ -67,6 +68,15 @@ DtypeOption = Annotated[
 ]
 DeviceOption = Annotated[str | None, typer.Option(help="cpu, cuda or mps.  (default: the fastest there is)")]
 OutOption = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
+ModelsOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        metavar="DIR",
+        envvar="EBCA_MODELS",
+        help="With --from and a picture of the WebUI: where its model is looked for, by hash and name.  (default: the "
+        "embedded models)",
+    ),
+]
 FromOption = Annotated[
     Path | None,
     typer.Option("--from", metavar="PICTURE", help="Make this picture again, from the same photograph."),

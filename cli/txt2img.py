@@ -28,7 +28,7 @@ from .options import (
     TrustOption,
     VectorsOption,
 )
-from .photo_options import PresetOption, SamplingOption, ScheduleOption, asked_plan
+from .photo_options import ModelsOption, PresetOption, SamplingOption, ScheduleOption, asked_plan
 
 if TYPE_CHECKING:
     from lib_ebca.studio.generate import Drawn
@@ -110,6 +110,7 @@ def txt2img(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no paths.")] = False,
     allow_pickle: AllowPickleOption = False,
     trust_picture: TrustOption = False,
+    models: ModelsOption = None,
 ) -> None:
     """Draw pictures from prompts.
 
@@ -135,7 +136,7 @@ def txt2img(
         "vectors": None if vectors is None else str(vectors),
     }
     recorded, made_with = (
-        (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
+        (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors, models or ())
     )
     if again is not None and not prompts and not prompts_file:
         task.refuse_other(request.parameters_in(again), "txt2img")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,6 +16,8 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import CLIPTextModel
+
+from lib_ebca.studio.named import EXPORTED
 
 from .networks import BETAS
 
@@ -189,6 +192,7 @@ def compvis_config(
 def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     """Write OUT/shapes.safetensors (float16) and OUT/shapes.yaml from a diffusers folder; every weight is the same.
 
+    The file's hash is left in the folder too, so that what the WebUI says of a picture can be told to be this model.
     OUT/clip holds the text encoder's configuration and the tokenizer, for the yaml; OUT/shapes the configuration in
     diffusers layout, by which `ebca --model OUT/shapes.safetensors` knows the sizes.
     """
@@ -201,11 +205,14 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     save_file(to_compvis(unet, vae, text_encoder), part, metadata={"format": "pt"})
     part.chmod(0o644)
     part.replace(weights)
+    (model / EXPORTED).write_text(json.dumps({"sha256": sha256(weights.read_bytes()).hexdigest()}, indent=1) + "\n")
     prediction = json.loads((model / "scheduler" / "scheduler_config.json").read_text())["prediction_type"]
     config.write_text(yaml.safe_dump(compvis_config(unet, vae, text_encoder, prediction), sort_keys=False))
     shutil.copytree(model / "tokenizer", out / "clip", dirs_exist_ok=True)
     shutil.copy(model / "text_encoder" / "config.json", out / "clip" / "config.json")
-    others = shutil.ignore_patterns("*.safetensors", "*.png", "*.md", "card.json", "evaluation.json", "judge.json")
+    others = shutil.ignore_patterns(
+        "*.safetensors", "*.png", "*.md", "card.json", "evaluation.json", "judge.json", EXPORTED
+    )
     shutil.copytree(model, out / "shapes", ignore=others, dirs_exist_ok=True)
     return weights, config
 

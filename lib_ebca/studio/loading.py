@@ -16,6 +16,7 @@ from lib_ebca.studio import loras
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.interrupts import held_interrupts
 from lib_ebca.studio.locate import INDEX, Kind, Location, locate, model_hash, pipeline_class, refuse_pickle
+from lib_ebca.studio.named import exported_hash
 from lib_ebca.studio.recipe import Settings, Source
 
 DTYPES = ("float32", "float16", "bfloat16")
@@ -80,7 +81,8 @@ def load(settings: Settings, allow_pickle: bool = False, inpainting: bool = Fals
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"the device {device!r} cannot be used: {str(error).splitlines()[0]}") from None
     pipe.set_progress_bar_config(disable=True)
-    source = Source(location.name, model_hash(location, folder), lora_hashes)
+    others = () if folder is None else exported_hash(folder)
+    source = Source(location.name, model_hash(location, folder), lora_hashes, other_hashes=others)
     return Model(pipe, source, pipe.scheduler.config, notes, folder)
 
 

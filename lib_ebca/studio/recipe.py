@@ -91,13 +91,15 @@ class Recipe:
 class Source:
     """Name and hash of the files a recipe was carried out with.
 
-    `unread` names what a picture's text says besides, and nothing here acts on.
+    `unread` names what a picture's text says besides, and nothing here acts on; `other_hashes` are the model's in other
+    forms of the same weights.
     """
 
     model: str
     model_hash: str
     lora_hashes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    other_hashes: tuple[str, ...] = ()
 
 
 def to_text(recipe: Recipe, source: Source) -> str:

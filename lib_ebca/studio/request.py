@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from lib_ebca.studio import foreign, infotext, recipe
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.named import find
 from lib_ebca.studio.pictures import open_picture
 from lib_ebca.studio.recipe import MOST_TOGETHER, Recipe, Settings, Source
 from lib_ebca.studio.settings import at_least
@@ -19,6 +20,8 @@ from lib_ebca.studio.trust import refuse_unasked
 from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from lib_ebca.language.plan import Plan
 
 _RANDOM_SEEDS = 2**32  # as many as the WebUI draws from
@@ -43,18 +46,27 @@ class Batch:
 
 
 def recorded_in(
-    path: Path, model: str | None, loras: object, trusted: bool, vectors: object = None
+    path: Path,
+    model: str | None,
+    loras: object,
+    trusted: bool,
+    vectors: object = None,
+    folders: Sequence[Path] = (),
 ) -> tuple[Recipe, Source]:
     """The recipe that a picture carries, and what it was made with.
 
     `model`, `loras` and `vectors` are given in the place of the recorded ones; `trusted` lets the picture name others.
+    In `folders` models are looked for that another program names.
     Raises UserError where the file is no picture or carries none, where only `model` could say which model to load, and
     where the user has to say it.
     """
-    recorded, source = recipe.from_text(parameters_in(path))
-    if not recorded.settings.model and model is None:
-        named = f"the model {source.model!r}" if source.model else "a model it does not name"
-        raise UserError(f"the picture {path} was made by another program, with {named}: say where that is with --model")
+    picture = open_picture(path)
+    recorded, source = recipe.from_text(_parameters(picture, path))
+    if not recorded.settings.model:
+        found = model or find(source.model, source.model_hash, folders)
+        recorded = dataclasses.replace(recorded, settings=_as_large(recorded.settings, picture.size))
+        recorded = dataclasses.replace(recorded, settings=dataclasses.replace(recorded.settings, model=found))
+        model = found
     if not trusted:
         refuse_unasked(path, recorded.settings, model, loras, vectors)
     return recorded, source
@@ -62,10 +74,24 @@ def recorded_in(
 
 def parameters_in(path: Path) -> str:
     """The "parameters" text of a picture. Raises UserError where the file is no picture, or has none."""
-    text = infotext.from_picture(open_picture(path))
+    return _parameters(open_picture(path), path)
+
+
+def _parameters(picture: Image, path: Path) -> str:
+    text = infotext.from_picture(picture)
     if text is None:
         raise UserError(f"the picture {path} carries no generation parameters")
     return text
+
+
+def _as_large(recorded: Settings, size: tuple[int, int]) -> Settings:
+    """The recorded settings for a picture of `size`.
+
+    The WebUI takes every VAE for one that shrinks by 8: of one that shrinks by less it tells a larger size.
+    """
+    smaller = recorded.width is not None and recorded.height is not None
+    smaller = smaller and size[0] < int(recorded.width or 0) and size[1] < int(recorded.height or 0)
+    return dataclasses.replace(recorded, width=size[0], height=size[1]) if smaller else recorded
 
 
 def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe | None = None) -> tuple[Wanted, ...]:
@@ -170,7 +196,7 @@ def differences(made_with: Source, loaded: Source) -> tuple[str, ...]:
             "  ", " "
         )
         for what, name, then, other, now in pairs
-        if then and then != now
+        if then and then != now and then not in loaded.other_hashes
     )
     return (*differing, *foreign.told(made_with.unread))
 

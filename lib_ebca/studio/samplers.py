@@ -55,6 +55,9 @@ WEBUI_SCHEDULES = (
 DEFAULT = "PLMS"
 """With which the published results were made."""
 
+WEBUI_DEFAULT = "DPM++ 2M"
+"""The WebUI's own."""
+
 NAMES = tuple(sampler.name for sampler in _ALL)
 
 

@@ -48,15 +48,19 @@ def completed(settings: Settings, model: Model) -> Settings:
         settings,
         width=settings.width or width,
         height=settings.height or height,
-        sampler=settings.sampler or samplers.default_for(model.pipe),
+        sampler=settings.sampler or _default(settings, model),
         device=settings.device or model.pipe.device.type,
         dtype=settings.dtype or str(model.pipe.unet.dtype).removeprefix("torch."),
     )
 
 
+def _default(settings: Settings, model: Model) -> str:
+    return samplers.WEBUI_DEFAULT if settings.sampling == samplers.WEBUI else samplers.default_for(model.pipe)
+
+
 def _with_sampler(settings: Settings) -> Settings:
     if settings.sampling == samplers.WEBUI:
-        name, schedule = samplers.canonical_as_webui(settings.sampler or samplers.DEFAULT, settings.schedule)
+        name, schedule = samplers.canonical_as_webui(settings.sampler or samplers.WEBUI_DEFAULT, settings.schedule)
         return dataclasses.replace(settings, sampler=name if settings.sampler else None, schedule=schedule)
     if settings.schedule is not None:
         raise UserError(f"--schedule {settings.schedule!r} goes with --sampling {samplers.WEBUI}: add it")

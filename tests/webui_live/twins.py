@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.photographs import Photo, digest_of
 from lib_ebca.studio.recipe import Recipe
-from lib_ebca.studio.samplers import WEBUI_NAMES, WEBUI_SCHEDULES
+from lib_ebca.studio.samplers import AUTOMATIC, WEBUI_NAMES, WEBUI_SCHEDULES
 from lib_ebca.studio.studio import Studio
 from tests.webui_live.client import WebUI
 
@@ -37,7 +38,7 @@ class Twin:
     name: str
     prompt: str = PROMPT
     sampler: str = "Euler"
-    schedule: str = "Automatic"
+    schedule: str = AUTOMATIC
     seed: int = 42
     guidance: float = 3.0
     negative: str = ""
@@ -141,7 +142,7 @@ def _sent(image: Image.Image) -> str:
 def samplers(served: Sequence[str], schedules: Sequence[str]) -> Iterator[Twin]:
     """Every sampler and schedule type that both know."""
     for sampler in served:
-        for schedule in ("Automatic",) if sampler in TIMESTEPS else schedules:
+        for schedule in (AUTOMATIC,) if sampler in TIMESTEPS else schedules:
             yield Twin(sampler, sampler=sampler, schedule=schedule)
 
 
@@ -172,7 +173,11 @@ def of_samplers(pair: Pair, only: str) -> Iterator[str]:
     yield "| --- | --- | --- |"
     for twin in samplers(served, [name for name in WEBUI_SCHEDULES if name in schedules]):
         name = twin.sampler if twin.sampler in TIMESTEPS else f"{twin.sampler}, {twin.schedule}"
-        yield f"| {name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=PROMPT + PLAN))} |"
+        try:
+            under = pair.apart(replace(twin, prompt=PROMPT + PLAN)) if twin.schedule == AUTOMATIC else "-"
+            yield f"| {name} | {pair.apart(twin)} | {under} |"
+        except UserError as error:
+            yield f"| {name} | refused: {error} | |"
 
 
 def of_features(pair: Pair, only: str) -> Iterator[str]:
