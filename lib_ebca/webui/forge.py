@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.picture import Rows
 from lib_ebca.hosts import forge
+from lib_ebca.hosts.forge_gradients import differentiable
 from lib_ebca.hosts.forge_rows import MarkLedger
-from lib_ebca.hosts.inference_weights import differentiable
 
 _ARGUMENTS = ("backend.args", "ldm_patched.modules.args_parser")
 """Where the hosts keep what they were started with."""

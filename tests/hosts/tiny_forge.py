@@ -132,10 +132,12 @@ class Block(nn.Module):
         extra |= {"n_heads": self.attn2.heads, "dim_head": self.attn2.dim_head}
         if not self._told:
             extra["attn_precision"] = None
-        x = x + self._run("attn1", self.norm1(x), None, options, extra)
-        x = x + self._run("attn2", self.norm2(x), context, options, extra)
-        result: Tensor = x + self.ff(self.norm3(x))
-        return result
+        # In place, as the hosts do it: no block is made for gradients.
+        x += self._run("attn1", self.norm1(x), None, options, extra)
+        x += self._run("attn2", self.norm2(x), context, options, extra)
+        skipped, x = x, self.ff(self.norm3(x))
+        x += skipped
+        return x
 
     def _run(
         self, name: str, states: Tensor, context: Tensor | None, options: dict[str, Any], extra: dict[str, Any]
@@ -205,7 +207,7 @@ class Unet(nn.Module):
         for layer in block:
             if hasattr(layer, "transformer_blocks"):
                 height, width, found = x.shape[2], x.shape[3], x
-                x = layer.proj_in(layer.norm(x)).flatten(2).transpose(1, 2)
+                x = layer.proj_in(layer.norm(x)).flatten(2).transpose(1, 2).contiguous()
                 for index, each in enumerate(layer.transformer_blocks):
                     options["block_index"] = index
                     x = each(x, context, options)

@@ -1,4 +1,8 @@
-"""Gradients through a network whose weights were made in inference mode, which autograd refuses to keep."""
+"""Gradients through a network of the Forge family, which is written for inference alone.
+
+Its weights were made in inference mode, which autograd refuses to keep, and its blocks add to their states in place,
+after the norms that would have kept them.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,8 @@ def differentiable(model: nn.Module) -> Iterator[None]:
         for name, value in table.items()
         if value is not None and type(value) in (nn.Parameter, Tensor) and (value.is_inference() or value.requires_grad)
     ]
+    norms = [module for module in model.modules() if isinstance(module, (nn.LayerNorm, nn.GroupNorm))]
+    hooks = [norm.register_forward_pre_hook(_apart) for norm in norms]
     try:
         with torch.inference_mode(False):
             for table, name, value in found:
@@ -34,6 +40,12 @@ def differentiable(model: nn.Module) -> Iterator[None]:
     finally:
         for table, name, value in found:
             table[name] = value
+        for hook in hooks:
+            hook.remove()
+
+
+def _apart(norm: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (states[0].clone(), *states[1:])
 
 
 def _alias(value: Tensor) -> Tensor:
