@@ -23,6 +23,8 @@ _ARGUMENTS = ("backend.args", "ldm_patched.modules.args_parser")
 class ForgeHosting:
     """A host whose models carry ``forge_objects``."""
 
+    adds_noise = True
+
     def __init__(self, model: Any) -> None:
         self._model = model
 

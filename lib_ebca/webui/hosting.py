@@ -27,6 +27,10 @@ class Hosting(Protocol):
     def unet(self) -> nn.Module:
         """The network; one without cross-attention layers of the known kind cannot be served."""
 
+    @property
+    def adds_noise(self) -> bool:
+        """Whether the host puts noise of its own onto the picture that it blends into masked latents."""
+
     def ledger(self, denoiser: Any, uncond: Any, cond: Any) -> Ledger:
         """The ledger of a step that begins."""
 
@@ -55,6 +59,8 @@ def hosting(model: Any) -> Hosting:
 
 class LdmHosting:
     """AUTOMATIC1111: the networks of ldm and sgm, called row after row."""
+
+    adds_noise = False
 
     def __init__(self, model: Any) -> None:
         self._model = model

@@ -151,9 +151,14 @@ def _blended(denoiser: Any, levels: Mapping[int, Tensor]) -> AbstractContextMana
     if getattr(denoiser, "mask", None) is None:
         return nullcontext()
     found: Callable[..., Any] = denoiser.forward
+    noisy = hosting(shared.sd_model).adds_noise
 
     def forward(x: Tensor, sigma: Tensor, *args: Any, **keywords: Any) -> Any:
         picture = levels.get(int(sigma[0]), denoiser.init_latent)
+        if noisy:
+            blended = x * denoiser.nmask + picture.to(x.dtype) * denoiser.mask
+            with replaced(denoiser, "mask", None):
+                return found(blended, sigma, *args, **keywords)
         with replaced(denoiser, "init_latent", picture.to(x.dtype)):
             return found(x, sigma, *args, **keywords)
 

@@ -38,7 +38,11 @@ class CFGDenoiser(nn.Module):
             raise InterruptedException
         self.on_step(self.step)
         if self.blends and self.mask is not None and self.nmask is not None and self.init_latent is not None:
-            x = x * self.nmask + self.init_latent * self.mask
+            picture = self.init_latent
+            if forge():
+                level = shared.sd_model.alphas_cumprod[sigma.long()].view(-1, 1, 1, 1)
+                picture = picture * level.sqrt() + torch.randn_like(picture) * (1 - level).sqrt()
+            x = x * self.nmask + picture * self.mask
         self.fed.append(x)
         if forge():
             return self._by_marks(x, sigma, uncond, cond, cond_scale)
