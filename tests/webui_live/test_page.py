@@ -86,6 +86,23 @@ def test_edits_go_into_the_prompt_and_come_back(page: Any) -> None:
     assert page.input_value("#txt2img_prompt textarea") == "a cat"
 
 
+def test_the_row_of_concepts_is_in_the_pictures_text(page: Any) -> None:
+    small(page)
+    write(page, "a cat")
+    opened(page)
+    page.fill("#script_txt2img_ebca_concept_word textarea", "cat")
+    page.click("#script_txt2img_ebca_concept_name input")
+    page.locator("ul.options li", has_text="Material").click()
+    keep(page, "concepts", "#script_txt2img_ebca_enabled")
+    page.check("#script_txt2img_ebca_enabled-visible-checkbox")
+    page.click("#txt2img_generate")
+    page.wait_for_function(
+        "document.querySelector('#html_info_txt2img').innerText.includes('<concept:cat:Material=1>')"
+    )
+    page.wait_for_selector("#txt2img_interrupt", state="hidden")
+    page.fill("#script_txt2img_ebca_concept_word textarea", "")
+
+
 def small(page: Any) -> None:
     """The next picture of txt2img is drawn quickly."""
     for name, value in (("steps", 2), ("width", 64), ("height", 64)):
