@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Callable
 from pathlib import Path
@@ -128,9 +129,12 @@ def test_the_commands_of_the_page_run_on_a_model_of_the_shape_of_sd_1(ebca: Ebca
     pipe.save_pretrained(tmp_path / "sd1")
     page = (Path(__file__).parents[2] / "docs" / "head-relevance.md").read_text(encoding="utf-8")
     commands = [line.strip() for line in page.splitlines() if line.startswith("    ebca txt2img")]
+    table = [f"{command} --model MODEL" for command in re.findall(r"\| `(ebca [^`]*)` \|\n", page)]
     assert len(commands) == 2
-    for command in commands:
+    assert len(table) == 4
+    for command in (*commands, *table):
         words = [str(tmp_path / "sd1") if word == "MODEL" else word for word in shlex.split(command)[1:]]
         done = ebca(*words, "--steps", 1, "--out", tmp_path / "out")
         assert done.exit_code == 0, done.stderr
-    assert len(list((tmp_path / "out").glob("*.png"))) == 2
+    # A picture of each command, and of p2p the source, the target and a sheet.
+    assert len(list((tmp_path / "out").glob("*.png"))) == len(commands) + len(table) + 2
