@@ -8,14 +8,15 @@ the next.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import Adjoint
 from lib_ebca.attention.following import FollowedRows, follower
+from lib_ebca.attention.kept import Stamp, made_of, stamp
 from lib_ebca.attention.layer_size import layer_size
 from lib_ebca.attention.moment import Group, Member, Moment, moment
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
@@ -58,6 +59,7 @@ class Evaluation:
         kept: what earlier evaluations made of the main context; None if it moves.
         following: which rows read the maps of others now; None if none does.
         layer: number of the layer entered last.
+        entered: by layer the contexts that it found, main and editorial, where gradients may be taken.
     """
 
     moment: Moment
@@ -67,6 +69,7 @@ class Evaluation:
     kept: KeysValues | None
     following: FollowedRows | None = None
     layer: int = -1
+    entered: dict[int, tuple[Tensor, list[Tensor]]] = field(default_factory=dict)
 
     @property
     def acts(self) -> bool:
@@ -114,7 +117,10 @@ class Cascade:
         self.evaluation: Evaluation | None = None
         self.number = -1
         self.adjoints: dict[int, Adjoint] = {}
+        self.prepared = False
         self._rows = Rows((), ())
+        self._made_of: dict[int, Stamp] = {}
+        self._given_stamp: Stamp | None = None
         self._size = (0, 0)
         self._given: Tensor | None = None
         self._shares: tuple[tuple[object, ...], ...] = ()
@@ -140,6 +146,7 @@ class Cascade:
         self.number = self.number + 1 if number is None else number
         self._rows, self._size = rows, size
         self._finish()
+        self.prepared = given is not None
         if given is not None:
             self.evaluation = self._start(given, again=True)
 
@@ -155,11 +162,30 @@ class Cascade:
         Raises:
             UnknownRowsError: ``given`` has another number of rows than was announced.
         """
+        if not self.prepared and self.evaluation is not None and _in_backward() and layer in self.evaluation.entered:
+            # Gradient checkpointing runs a layer again, and has to find what the layer found.
+            self.evaluation.main, contexts = self.evaluation.entered[layer]
+            for stream, context in zip(self.evaluation.streams, contexts, strict=True):
+                stream.context = context
+            return self.evaluation
         if self.evaluation is None or layer <= self.evaluation.layer:
             self._finish()
             self.evaluation = self._start(given)
         self.evaluation.layer = layer
+        if not self.prepared and torch.is_grad_enabled():
+            contexts = [stream.context for stream in self.evaluation.streams]
+            self.evaluation.entered[layer] = self.evaluation.main, contexts
         return self.evaluation
+
+    def renew(self, layer: int, sources: Sequence[nn.Module]) -> None:
+        """Forget what is kept of a layer if what it was made of has changed: weights, LoRA, their scales."""
+        now = made_of(sources)
+        if now is not None and self._made_of.get(layer) == now:
+            return
+        for kept in (self.adjoints, self._kept_main, *self._kept.values()):
+            kept.pop(layer, None)  # type: ignore[attr-defined]
+        if now is not None:
+            self._made_of[layer] = now
 
     @property
     def rows_count(self) -> int:
@@ -190,7 +216,8 @@ class Cascade:
         if all(picture.mask is None for picture in self.pictures):
             return None
         main, rows = self.evaluation.main, self.evaluation.moment.rows
-        key = (pixels, self.evaluation.size, rows)
+        stamps = tuple(None if picture.mask is None else stamp(picture.mask) for picture in self.pictures)
+        key = (pixels, self.evaluation.size, rows, stamps)
         if key not in self._masks:
             size = layer_size(pixels, *self.evaluation.size)
             resized = []
@@ -224,8 +251,10 @@ class Cascade:
         if shares != self._shares:
             # The values hold the shares and the factors.
             self._kept, self._kept_main, self._shares = {}, {}, shares
-        if given is self._given:
+        now = stamp(given)
+        if given is self._given and now is not None and now == self._given_stamp:
             return self._kept_main
+        self._given_stamp = now
         # The edits are the cascade's own; the unconditional embedding and the prompt are the host's.
         self._kept = {
             members: kept for members, kept in self._kept.items() if all(member.edit is not None for member in members)
@@ -252,3 +281,7 @@ class Cascade:
             for stream in self.evaluation.streams:
                 self._drifted.update(zip(stream.group.members, stream.context, strict=True))
         self.evaluation = None
+
+
+def _in_backward() -> bool:
+    return torch._C._current_graph_task_id() != -1

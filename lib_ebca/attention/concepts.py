@@ -8,7 +8,7 @@ from typing import Any
 from lib_ebca.attention.picture import TokenFactors
 from lib_ebca.language.concept import Concept
 from lib_ebca.language.plan import Plan
-from lib_ebca.language.words import TokenisedPrompt, rows
+from lib_ebca.language.words import TokenisedPrompt, rows_in_any
 from lib_ebca.methods.head_relevance import head_factors
 from lib_ebca.methods.head_vectors import HeadVectors, published
 
@@ -38,16 +38,21 @@ def vectors_for(plans: Sequence[Plan], heads: Sequence[int], given: HeadVectors 
 
 
 def concept_factors(
-    concepts: Sequence[Concept], vectors: HeadVectors, tokenised: TokenisedPrompt, tokenizer: Any
+    concepts: Sequence[Concept],
+    vectors: HeadVectors,
+    tokenised: TokenisedPrompt,
+    tokenizer: Any,
+    second: TokenisedPrompt | None = None,
 ) -> tuple[TokenFactors, ...]:
-    """The factors of one picture, one for each of its plan's concepts.
+    """The factors of one picture, one for each of its plan's concepts; `second` is as for boosts.
 
     Raises:
         WordError: a word is not in the prompt.
         UnknownConceptError: a concept is not among the vectors.
     """
+    prompts = [tokenised] if second is None else [tokenised, second]
     return tuple(
-        token_factors(concept, vectors, rows(tokenised, concept.word, concept.occurrence, tokenizer))
+        token_factors(concept, vectors, rows_in_any(prompts, concept.word, concept.occurrence, tokenizer))
         for concept in concepts
     )
 

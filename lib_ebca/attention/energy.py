@@ -90,7 +90,7 @@ def picture_pull(query: Tensor, key: Tensor, scale: float | None = None, pixel_w
     return merge_heads(F.scaled_dot_product_attention(key, query, pulled, scale=scale))
 
 
-def prior_weights(key: Tensor, prior_scale: float | Tensor | None = None) -> Tensor:
+def prior_weights(key: Tensor, prior_scale: float | Tensor | None = None, token_bias: Tensor | None = None) -> Tensor:
     """Share of each token in the prior's pull back to zero (Theorem 1, second term).
 
     Computed in float32 at least: |k|^2 over all heads can pass the largest float16.
@@ -98,6 +98,7 @@ def prior_weights(key: Tensor, prior_scale: float | Tensor | None = None) -> Ten
     Args:
         key: (B, T, C), the heads merged.
         prior_scale: a value of :data:`PRIOR_SCALE`, or one per row, (B, 1); None is the published 1.
+        token_bias: (B, T), added to the exponents: a large negative number for tokens that are masked out.
 
     Returns:
         (B, T), summing to one over the tokens, float32 or float64.
@@ -105,7 +106,8 @@ def prior_weights(key: Tensor, prior_scale: float | Tensor | None = None) -> Ten
     wide = torch.promote_types(key.dtype, torch.float32)
     # One kernel, widening included; a square and a sum would store (B, T, C) in between.
     norms = torch.linalg.vector_norm(key, dim=-1, dtype=wide).square()
-    return torch.softmax(norms if prior_scale is None else norms * prior_scale, dim=-1)
+    exponents = norms if prior_scale is None else norms * prior_scale
+    return torch.softmax(exponents if token_bias is None else exponents + token_bias.to(exponents.dtype), dim=-1)
 
 
 def key_step(

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from lib_ebca.attention.layer_size import layer_size
 from lib_ebca.attention.picture import Following, Picture, Rows
-from lib_ebca.methods.prompt_to_prompt import Mixture, cross_windows, mixture, self_window
+from lib_ebca.language.windows import held
+from lib_ebca.methods.prompt_to_prompt import Mixture, Span, cross_windows, mixture, self_window
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +98,10 @@ class Follower:
         if key not in self._mixtures:
             following = self.following(picture)
             length = len(following.alignment.own)
-            windows = cross_windows(self.steps, length, following.cross, following.words)
+            # The words' windows count the spare evaluation of PNDM, as published.
+            cross = _held(following.cross, self.steps + 1, self.steps)
+            words = [(rows, _held(span, self.steps + 1, self.steps)) for rows, span in following.words]
+            windows = cross_windows(self.steps, length, cross, words)
             made = mixture(following.alignment, windows[evaluation], following.factors, following.kept)
             self._mixtures[key] = made
         return self._mixtures[key]
@@ -137,7 +141,7 @@ class Follower:
                     kept.append((row, now.own))
             if asked.blend is not None:
                 looked.append(Looked(number, source_row, row))
-            if evaluation in self_window(asked.self_, self.steps):
+            if evaluation in self_window(_held(asked.self_, self.steps, self.steps), self.steps):
                 selves.append((row, source_row, self.level(asked.pixels, size)))
         dtype = torch.float64 if like.dtype == torch.float64 else torch.float32
 
@@ -198,6 +202,11 @@ def followed_output(
         return output
     own = values[now.own_rows] * now.own.to(values.dtype)
     return output.index_add(0, now.own_rows, attend(query[now.own_rows], keys[now.own_rows], own))
+
+
+def _held(span: Span, count: int, steps: int) -> Span:
+    # A span without length is nothing here, also at the end of the pass.
+    return held(*span, count, steps) if span[0] < span[1] else span
 
 
 def _quarter(size: tuple[int, int]) -> tuple[int, int]:

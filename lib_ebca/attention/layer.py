@@ -49,6 +49,24 @@ class Projections:
     heads: int
     scale: float | None = None
 
+    @property
+    def sources(self) -> tuple[nn.Module, nn.Module]:
+        """What keys, values and the update's way back are made of."""
+        return getattr(self.to_k, "asked", self.to_k), self.to_v
+
+
+@dataclass(frozen=True)
+class TextMask:
+    """Tokens of the main context that a host masks out, which take no part in its update.
+
+    Attributes:
+        bias: (B or 1, T), added to the scores: a large negative number where a token is masked out.
+        attend: the layer without it, for the editorial contexts, which the mask is not of.
+    """
+
+    bias: Tensor
+    attend: Callable[[Tensor], Tensor]
+
 
 def attention(
     layer: Projections,
@@ -57,6 +75,7 @@ def attention(
     given: Tensor,
     attend: Callable[[Tensor], Tensor],
     own: bool,
+    text: TextMask | None = None,
 ) -> Tensor:
     """A host's cross-attention layer under a cascade.
 
@@ -67,6 +86,7 @@ def attention(
         given: (B, T, D), what the host would have the layer read.
         attend: the layer as it was found: context (B, T', D) to output (B, N, C_out).
         own: whether ``attend`` is the host's plain attention, so that the fused form computes the same.
+        text: where ``attend`` masks tokens of the host's context out.
 
     Returns:
         (B, N, C_out). While the plan does nothing this is ``attend(given)``, bit for bit.
@@ -77,6 +97,8 @@ def attention(
         NotLinearError: the context cannot be updated through ``to_k``.
     """
     evaluation = cascade.enter(layer.index, given)
+    if not cascade.prepared:
+        cascade.renew(layer.index, layer.sources)
     if not evaluation.acts:
         if cascade.recorder is not None and cascade.recorder.wants(_size(hidden_states.shape[1], evaluation)):
             query, key = layer.to_q(hidden_states), layer.to_k(given)
@@ -84,7 +106,7 @@ def attention(
         return attend(given)
     if own:
         return _fused(layer, cascade, evaluation, hidden_states, given)
-    return _wrapped(layer, cascade, evaluation, hidden_states, given, attend)
+    return _wrapped(layer, cascade, evaluation, hidden_states, given, attend, text)
 
 
 def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> None:
@@ -103,6 +125,7 @@ def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> N
     if not evaluation.acts:
         return
     for layer in layers:
+        cascade.renew(layer.index, layer.sources)
         if _moves(layer, cascade, evaluation):
             _adjoint(layer, cascade, given)
         if evaluation.kept is not None:
@@ -205,6 +228,7 @@ def _wrapped(
     hidden_states: Tensor,
     given: Tensor,
     attend: Callable[[Tensor], Tensor],
+    text: TextMask | None,
 ) -> Tensor:
     """Somebody else's attention is called for the main context and for each edit, and averaged."""
     output = attend(evaluation.main.to(given.dtype))
@@ -220,7 +244,8 @@ def _wrapped(
             context = given.new_zeros(given.shape[0], *stream.context.shape[1:])
             context[slot.rows] = stream.context[slot.members].to(given.dtype)
             share = stream.group.weights[slot.members].to(output.dtype)
-            output = _added(output, slot.rows, attend(context)[slot.rows] * share)
+            edited = (attend if text is None else text.attend)(context)
+            output = _added(output, slot.rows, edited[slot.rows] * share)
     if _moves(layer, cascade, evaluation) or cascade.recorder is not None:
         queries = layer.to_q(hidden_states)
         query = split_heads(queries, layer.heads)
@@ -231,7 +256,7 @@ def _wrapped(
                 read = split_heads(queries[stream.group.rows], layer.heads)
                 edit_keys = layer.to_k(stream.context.to(given.dtype))
                 stream.context = stream.context + _step(layer, cascade, read, edit_keys, stream.group.update, given)
-        _update_main(layer, cascade, evaluation, query, keys, given)
+        _update_main(layer, cascade, evaluation, query, keys, given, None if text is None else text.bias)
     return output
 
 
@@ -247,12 +272,18 @@ def _moves_edit(layer: Projections, cascade: Cascade, group: Group) -> bool:
 
 
 def _update_main(
-    layer: Projections, cascade: Cascade, evaluation: Evaluation, query: Tensor, keys: Tensor, given: Tensor
+    layer: Projections,
+    cascade: Cascade,
+    evaluation: Evaluation,
+    query: Tensor,
+    keys: Tensor,
+    given: Tensor,
+    token_bias: Tensor | None = None,
 ) -> None:
     update = evaluation.moment.update
     if update is not None and not cascade.is_last(layer.index):
         mask = cascade.pixel_weight(query.shape[2])
-        evaluation.main = evaluation.main + _step(layer, cascade, query, keys, update, given, mask)
+        evaluation.main = evaluation.main + _step(layer, cascade, query, keys, update, given, mask, token_bias)
 
 
 def _step(
@@ -263,6 +294,7 @@ def _step(
     update: Update,
     like: Tensor,
     pixel_weight: Tensor | None = None,
+    token_bias: Tensor | None = None,
 ) -> Tensor:
     """BCU's step of the context, (R, T, D): the step of the keys, taken back through the matrix that made them.
 
@@ -272,7 +304,9 @@ def _step(
     if update.attn is not None:
         pull = picture_pull(query, split_heads(keys, layer.heads), layer.scale, pixel_weight)
     if update.norm is not None:
-        weights = prior_weights(keys, update.prior_scale)
+        weights = prior_weights(keys, update.prior_scale, token_bias)
+    if pull is not None and token_bias is not None:
+        pull = pull * token_bias.exp().clamp(max=1)[..., None].to(pull.dtype)
     step = key_step(pull, keys, update.attn, update.norm, weights)
     return _adjoint(layer, cascade, like)(step.to(keys.dtype))
 

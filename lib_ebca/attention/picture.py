@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor
 
 from lib_ebca.language.plan import Plan
-from lib_ebca.language.schedule import concept_table, edit_table, update_table
+from lib_ebca.language.schedule import concept_table, edit_table, strength_tables, update_table
 from lib_ebca.methods.alignment import Alignment
 from lib_ebca.methods.prompt_to_prompt import Span
 
@@ -113,14 +113,17 @@ class Timetable:
 
     @classmethod
     def of(cls, plan: Plan, steps: int) -> Timetable:
-        """The numbers of ``plan`` over ``steps`` steps: steps + 1 entries, since PNDM evaluates once more."""
+        """The numbers of ``plan`` over ``steps`` steps: steps + 1 entries, since PNDM evaluates once more.
+
+        Raises PlanError where so few steps bring together edits whose windows the plan keeps apart.
+        """
         count = steps + 1
         attn = norm = (0.0,) * count
         prior = "published"
         if plan.update is not None:
             attn, norm = update_table(plan.update, "attn", steps), update_table(plan.update, "norm", steps)
             prior = plan.update.prior
-        strengths = [edit_table(edit, "strength", steps) for edit in plan.edits]
+        strengths = strength_tables(plan.edits, steps)
         edit_attn = [edit_table(edit, "attn", steps) for edit in plan.edits]
         edit_norm = [edit_table(edit, "norm", steps) for edit in plan.edits]
         factors = [concept_table(concept, steps) for concept in plan.concepts]

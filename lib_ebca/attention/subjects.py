@@ -11,6 +11,7 @@ from torch import Tensor
 
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.subject_words import subject_words
+from lib_ebca.language.windows import held
 from lib_ebca.language.words import TokenisedPrompt
 from lib_ebca.methods.attend_and_excite import Ask
 from lib_ebca.methods.head_vectors import HeadVectors
@@ -66,7 +67,11 @@ class Subjects:
         ``since`` is the evaluation asked for before, where some lie between: those of a sampler that looks twice.
         """
         before = number - 1 if since is None else since
-        acting = tuple(each for each in self.subjects if number < _edge(each.until, steps) or each.until == 1.0)
+        acting = tuple(
+            each
+            for each in self.subjects
+            if number < _edge(held(0.0, each.until, steps)[1], steps) or each.until == 1.0
+        )
         wanted = [score for fraction, score in THRESHOLDS if before < _edge(fraction, steps) <= number]
         refined = tuple(each for each in acting if each.refine)
         target = 1.0 - max(wanted) if wanted and refined else None
@@ -165,5 +170,5 @@ def level_of(levels: Sequence[int], wanted: int | None = None) -> int:
     return wanted
 
 
-def _edge(fraction: float, steps: int) -> int:
-    return math.floor(fraction * steps + _ROUNDING)
+def _edge(fraction: float, steps: int) -> float:
+    return fraction if math.isinf(fraction) else math.floor(fraction * steps + _ROUNDING)

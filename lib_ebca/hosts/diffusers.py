@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from threading import get_ident
-from typing import Any
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -20,15 +20,18 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.concepts import vectors_for
 from lib_ebca.attention.excitation import USUAL, Reading
 from lib_ebca.attention.layer import prepare
-from lib_ebca.attention.picture import Rows, Timetable
+from lib_ebca.attention.picture import Picture, Timetable
 from lib_ebca.attention.record import Recorder
-from lib_ebca.hosts.announcement import Announcement, announcing
+from lib_ebca.hosts.announcement import Announcement, announcing, encoding_of
+from lib_ebca.hosts.carried import complete
+from lib_ebca.hosts.clock import UNKNOWN, Clock, executed_steps
 from lib_ebca.hosts.excite import Exciter
 from lib_ebca.hosts.following import blending
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import Life, replaced, shadow_of
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.hosts.unet import Arguments, announced, cross_attention_layers, installed, is_compiled, own_projections
+from lib_ebca.language.checks import shortened
 from lib_ebca.language.plan import Plan
 from lib_ebca.methods.head_vectors import HeadVectors
 
@@ -60,7 +63,7 @@ def energy_attention(
         record_energies: keep the energies of every layer.
         record_maps: keep the attention maps.
         emphasis: read ``(word:1.2)``, ``[word]`` and ``BREAK`` in prompts, and let prompts pass 75
-            tokens, as the WebUI does.
+            tokens, as the WebUI does; also while the plan does nothing.
         drift: keep the editorial contexts' changes from one evaluation to the next, as the published code does.
         as_webui: skip layers of the text encoder for negative prompts too, and leave prompts and negative prompts at
             their own lengths.
@@ -68,17 +71,19 @@ def energy_attention(
         reading: how the subjects that a plan asks for are read off the model.
 
     Raises:
-        HostError: the pipeline has no such UNet, the number of plans does not fit a call's prompts, or a plan follows
-            a prompt that it cannot.
+        HostError: no Plan was given, the pipeline has no such UNet, the number of plans does not fit the prompts of a
+            call, or a plan follows a prompt that it cannot.
         VectorsError: there are no vectors for this UNet, they are another's, or do not know a concept.
         WordError: a boost, concept or subject names a word that its prompt does not hold.
         LevelError: subjects are to be read in layers that the model does not have.
     """
     run = Run()
-    plans = (plan,) if isinstance(plan, Plan) else tuple(plan)
+    plans = _listed(plan)
     recording = record_energies or record_maps
     if not any(each.active for each in plans) and not recording:
-        yield run
+        # What a prompt means does not hang on whether the plan acts.
+        with _read(pipe, run, as_webui) if emphasis else nullcontext():
+            yield run
         return
     _refuse_nesting(pipe)
     unet = _unet(pipe)
@@ -92,7 +97,7 @@ def energy_attention(
             stack.enter_context(conductor.exciter.installed())
         announce = announcing(pipe, conductor.announce, plans, emphasis, run, vectors, as_webui)
         stack.callback(conductor.close)
-        stack.enter_context(replaced(pipe, "encode_prompt", announce))
+        stack.enter_context(replaced(pipe, encoding_of(pipe), announce))
         if hasattr(pipe, "maybe_free_model_hooks"):
             stack.enter_context(replaced(pipe, "maybe_free_model_hooks", conductor.ending(pipe.maybe_free_model_hooks)))
         stack.enter_context(announced(pipe.unet, conductor.before))
@@ -111,9 +116,21 @@ def energy_attention(
 def encoded(pipe: Any, as_webui: bool = False) -> Iterator[Run]:
     """Let a pipeline read its prompts as the WebUI does (emphasis, BREAK, any length), its attention untouched."""
     run = Run()
-    reading = announcing(pipe, lambda announcement: None, (Plan(),), True, run, as_webui=as_webui)
-    with replaced(pipe, "encode_prompt", reading):
+    with _read(pipe, run, as_webui):
         yield run
+
+
+@contextmanager
+def _read(pipe: Any, run: Run, as_webui: bool) -> Iterator[None]:
+    try:
+        name = encoding_of(pipe)
+    except HostError:
+        # What cannot be served is left as it is, and no plan asks for more.
+        yield
+        return
+    reading = announcing(pipe, lambda announcement: None, (Plan(),), True, run, as_webui=as_webui)
+    with replaced(pipe, name, reading):
+        yield
 
 
 class _Conductor:
@@ -142,6 +159,8 @@ class _Conductor:
         self._mask = mask
         self._announced: Announcement | None = None
         self._pass: Cascade | None = None
+        self._clock: Clock | None = None
+        self._superseded: list[Tensor] = []
 
     def announce(self, announcement: Announcement) -> None:
         """A pipeline call has begun.
@@ -154,7 +173,10 @@ class _Conductor:
         others = {thread.ident for thread in threading.enumerate()} - {get_ident()}
         if self._announced is not None and self._thread in others:
             raise HostError("another thread is in a call of this pipeline: give each thread a pipeline of its own")
-        self._announced, self._pass, self._thread = announcement, None, get_ident()
+        if self._announced is not None and self._pass is None:
+            self._superseded.append(self._announced.carried.contexts)
+        announcement.carried.superseded = tuple(self._superseded)
+        self._announced, self._pass, self._clock, self._thread = announcement, None, None, get_ident()
 
     def ending(self, found: Callable[..., Any]) -> Callable[..., Any]:
         """What pipelines call last, and then are in no call any more."""
@@ -167,7 +189,8 @@ class _Conductor:
 
     def close(self) -> None:
         """The call, or the block, is over: the UNet is as it was for whoever calls it."""
-        self.cascade = self._announced = self._pass = None
+        self.cascade = self._announced = self._pass = self._clock = None
+        self._superseded = []
 
     def follow(self, cascade: Cascade | None) -> None:
         """What the UNet's layers are to follow while a gradient is taken."""
@@ -182,23 +205,29 @@ class _Conductor:
         if self._announced is None:
             self._run.tell("EBCA was not applied: the UNet was called outside a call of the pipeline.")
             return None
-        rows = _rows(len(self._announced.pictures), self._announced.guided, sample.shape[0])
+        given = args[2] if len(args) > 2 else keywords["encoder_hidden_states"]
+        rows, sentence = self._announced.carried.rows(given)
+        if sentence is not None:
+            self._run.tell(sentence)
         if rows is None:
-            pictures = len(self._announced.pictures)
-            self._run.tell(f"EBCA was not applied: the UNet got {sample.shape[0]} rows for {pictures} pictures.")
+            return None
+        clock = Clock(self._pipe) if self._clock is None else self._clock
+        number = clock.number(args[1] if len(args) > 1 else keywords["timestep"])
+        if number is None:
+            self._run.tell(UNKNOWN)
             return None
         if self._pass is None:
-            self._pass = self._start(self._announced, sample)
+            self._clock, self._pass = clock, self._start(self._announced, sample, clock.steps)
         moved = None
-        if self.exciter is not None:
-            moved = args, keywords = self.exciter.moved(self._pass.number + 1, rows, args, keywords)
+        new = number > self._pass.number and complete(rows, len(self._announced.pictures))
+        if self.exciter is not None and new:
+            moved = args, keywords = self.exciter.moved(number, rows, args, keywords)
         size = (sample.shape[-2], sample.shape[-1])
         self.cascade = self._pass
         if self._compiled is None:
-            self.cascade.begin(rows, size)
+            self.cascade.begin(rows, size, number)
             return moved
-        given = args[2] if len(args) > 2 else keywords["encoder_hidden_states"]
-        self.cascade.begin(rows, size, given=given)
+        self.cascade.begin(rows, size, number, given)
         scale = (keywords.get("cross_attention_kwargs") or {}).get("scale")
         # A layer that cannot be prepared tells of it when it runs.
         with suppress(NotLinearError), lora_scaled((self._compiled,), scale):
@@ -213,18 +242,18 @@ class _Conductor:
             self._run.tell("Local blend was left out: the UNet has no layer of a quarter of the latent's sides.")
         return blended_latents(self.cascade.follower, latents, self.cascade.number)
 
-    def _start(self, announced: Announcement, sample: Tensor) -> Cascade:
+    def _start(self, announced: Announcement, sample: Tensor, steps: int) -> Cascade:
         if any(self._recorded):
             self._run.recorder = Recorder(*self._recorded)
-        steps = executed_steps(self._pipe)
         masks = self._masks(len(announced.pictures), sample)
         pictures = [replace(each, mask=mask) for each, mask in zip(announced.pictures, masks, strict=True)]
         tables = {plan: Timetable.of(plan, steps) for plan in announced.plans}
-        timetables = [tables[plan] for plan in announced.plans]
+        # The last picture is nobody's: rows that are no prompt's.
+        timetables = [*(tables[plan] for plan in announced.plans), Timetable.of(Plan(), steps)]
         if self.exciter is not None:
             self.exciter.begin(announced.subjects, steps, masks, self._run, self._recorded[1])
         return Cascade(
-            pictures,
+            [*pictures, Picture()],
             timetables,
             layers=self._layers,
             drift=self._drift,
@@ -246,28 +275,13 @@ class _Conductor:
         return [None] * pictures
 
 
-def executed_steps(pipe: Any) -> int:
-    """Number of sampling steps of the pass that a pipeline is in: what a plan's fractions are fractions of.
-
-    Image-to-image runs only the last part of the schedule. PNDM evaluates one step twice; that is no step of its own.
-    A scheduler may announce the number itself.
-    """
-    if announced := getattr(pipe.scheduler, "announced_evaluations", None):
-        return int(announced)
-    total = getattr(pipe, "_num_timesteps", None) or len(pipe.scheduler.timesteps)
-    asked = pipe.scheduler.num_inference_steps
-    repeated = len(pipe.scheduler.timesteps) - asked
-    return max(1, total - (repeated if repeated == 1 else 0))
-
-
-def _rows(pictures: int, guided: bool, batch: int) -> Rows | None:
-    """diffusers' order of the batch: unconditional rows first; perturbed guidance repeats the conditional ones."""
-    if batch % pictures or batch // pictures > 3:
-        return None
-    sides = batch // pictures
-    conditional = [True] * sides
-    conditional[0] = not (guided and sides > 1)
-    return Rows(tuple(range(pictures)) * sides, tuple(side for side in conditional for _ in range(pictures)))
+def _listed(plan: object) -> tuple[Plan, ...]:
+    plans = tuple(plan) if isinstance(plan, Sequence) and not isinstance(plan, str) else (plan,)
+    if not plans or not all(isinstance(each, Plan) for each in plans):
+        raise HostError(
+            f"plan is {shortened(repr(plan))}: it should be a Plan, or a list of Plans, one for each prompt of a call"
+        )
+    return cast("tuple[Plan, ...]", plans)
 
 
 def _refuse_nesting(pipe: Any) -> None:
@@ -282,9 +296,11 @@ def _refuse_nesting(pipe: Any) -> None:
 def _unet(pipe: Any) -> UNet2DConditionModel:
     unet = getattr(pipe, "unet", None)
     unet = getattr(unet, "_orig_mod", unet)
-    if not isinstance(unet, UNet2DConditionModel) or not hasattr(pipe, "encode_prompt"):
-        kind = type(pipe).__name__
+    if not isinstance(unet, UNet2DConditionModel):
+        found = "it has no UNet" if unet is None else f"its UNet is a {type(unet).__name__}"
         raise HostError(
-            f"{kind} cannot be served: it should be a Stable Diffusion 1, 2 or XL pipeline with a UNet2DConditionModel"
+            f"{type(pipe).__name__} cannot be served: {found}, and it should be a Stable Diffusion 1, 2 or XL pipeline "
+            "with a UNet2DConditionModel"
         )
+    encoding_of(pipe)
     return unet

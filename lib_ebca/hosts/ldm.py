@@ -112,11 +112,11 @@ class _Asked(nn.Module):
 
     def __init__(self, projection: nn.Module) -> None:
         super().__init__()
-        # In a tuple the host's module does not become a child of ours.
-        self._projection = (projection,)
+        # Past nn.Module, so that the host's module does not become a child of ours.
+        object.__setattr__(self, "asked", projection)
 
     def forward(self, states: Tensor) -> Tensor:
-        return self._projection[0](states)
+        return vars(self)["asked"](states)
 
 
 def _forward(

@@ -47,19 +47,21 @@ class PromptEncoder:
         pipe: has tokenizer and text_encoder, or tokenizer_2 and text_encoder_2, or both.
         clip_skip: layers to skip from the end, as diffusers counts them.
         as_webui: skip them for negative prompts too, which diffusers does not.
+        literal: read prompts as diffusers does: no emphasis, and one chunk.
     """
 
-    def __init__(self, pipe: Any, clip_skip: int | None = None, as_webui: bool = False) -> None:
+    def __init__(
+        self, pipe: Any, clip_skip: int | None = None, as_webui: bool = False, literal: bool = False
+    ) -> None:
         pairs: list[tuple[Any, Any]] = [
             (getattr(pipe, f"tokenizer{suffix}", None), getattr(pipe, f"text_encoder{suffix}", None))
             for suffix in ("", "_2")
         ]
         self._pipe = pipe
-        self._clip_skip = clip_skip
-        self._as_webui = as_webui
+        self._clip_skip, self._as_webui, self._literal = clip_skip, as_webui, literal
         self._penultimate = pairs[1][1] is not None
         self._pairs = tuple(pair for pair in pairs if pair[1] is not None)
-        self._encoded: dict[tuple[str, int, bool], EncodedPrompt] = {}
+        self._encoded: dict[tuple[str, str | None, int, bool], EncodedPrompt] = {}
         if not self._pairs:
             raise ValueError(f"{type(pipe).__name__} has neither text_encoder nor text_encoder_2: prompts need one")
 
@@ -70,27 +72,32 @@ class PromptEncoder:
 
     def tokenise(self, prompt: str) -> TokenisedPrompt:
         """The tokens of `prompt`, unpadded."""
-        return words.tokenise(self.tokenizer, prompt)
+        return words.tokenise(self.tokenizer, prompt, self._literal)
 
-    def encode(self, prompt: str, chunks: int = 1, negative: bool = False) -> EncodedPrompt:
+    def chunks(self, prompt: str, second: str | None = None) -> int:
+        """How many chunks a prompt takes, and what the second encoder reads in its place."""
+        return max(len(self.tokenise(text).lengths) for text in (prompt, second) if text is not None)
+
+    def encode(self, prompt: str, chunks: int = 1, negative: bool = False, second: str | None = None) -> EncodedPrompt:
         """The context of `prompt`, padded with the encoding of "" to at least `chunks` chunks.
 
-        Each chunk is encoded on its own. Emphasis multiplies its rows and then restores the mean of the chunk's
-        context. Pooled is that of the first chunk. `tokenised` covers the padding too.
+        The second of two encoders reads `second`, unless that is None. Each chunk is encoded on its own. Emphasis
+        multiplies its rows and then restores the mean of the chunk's context. Pooled is that of the first chunk.
+        `tokenised` covers the padding too.
         """
-        key = (prompt, chunks, negative)
+        key = (prompt, second, chunks, negative)
         if key not in self._encoded:
-            self._encoded[key] = self._padded(prompt, chunks, negative)
+            self._encoded[key] = self._padded(prompt, chunks, negative, second)
         return self._encoded[key]
 
-    def _padded(self, prompt: str, chunks: int, negative: bool) -> EncodedPrompt:
-        tokenised = self.tokenise(prompt)
-        missing = chunks - len(tokenised.lengths)
+    def _padded(self, prompt: str, chunks: int, negative: bool, second: str | None) -> EncodedPrompt:
+        needed = self.chunks(prompt, second)
+        missing = chunks - needed
         if missing == 0:
-            return self._encode(tokenised, negative)
+            return self._encode([prompt, prompt if second is None else second], needed, negative)
         if missing < 0:
-            return self.encode(prompt, len(tokenised.lengths), negative)
-        own, empty = self.encode(prompt, 1, negative), self.encode("", 1, negative)
+            return self.encode(prompt, needed, negative, second)
+        own, empty = self.encode(prompt, 1, negative, second), self.encode("", 1, negative)
         padded = TokenisedPrompt(
             prompt,
             own.tokenised.tokens + empty.tokenised.tokens * missing,
@@ -99,11 +106,14 @@ class PromptEncoder:
         return EncodedPrompt(torch.cat([own.context, *[empty.context] * missing]), own.pooled, padded)
 
     @torch.no_grad()
-    def _encode(self, tokenised: TokenisedPrompt, negative: bool) -> EncodedPrompt:
+    def _encode(self, texts: Sequence[str], chunks: int, negative: bool) -> EncodedPrompt:
         contexts: list[Tensor] = []
         pooled: Tensor | None = None
-        for i, (tokenizer, text_encoder) in enumerate(self._pairs):
-            own = tokenised if i == 0 else words.tokenise(tokenizer, tokenised.text)
+        read = [
+            self._filled(words.tokenise(tokenizer, text, self._literal), tokenizer, chunks)
+            for (tokenizer, _), text in zip(self._pairs, texts, strict=False)
+        ]
+        for own, (_, text_encoder) in zip(read, self._pairs, strict=True):
             results = [
                 self._encode_chunk(text_encoder, chunk, length, negative)
                 for chunk, length in zip(own.chunks, own.lengths, strict=True)
@@ -113,7 +123,13 @@ class PromptEncoder:
                 pooled = results[0][1]
         dtype = self._pairs[-1][1].dtype
         context = torch.cat([context.to(contexts[-1].device) for context in contexts], dim=-1).to(dtype)
-        return EncodedPrompt(context, pooled, tokenised)
+        return EncodedPrompt(context, pooled, read[0])
+
+    def _filled(self, tokenised: TokenisedPrompt, tokenizer: Any, chunks: int) -> TokenisedPrompt:
+        missing = chunks - len(tokenised.lengths)
+        empty = words.tokenise(tokenizer, "", self._literal)
+        tokens = tokenised.tokens + empty.tokens * missing
+        return TokenisedPrompt(tokenised.text, tokens, tokenised.lengths + empty.lengths * missing)
 
     def _encode_chunk(
         self, text_encoder: Any, chunk: tuple[Token, ...], length: int, negative: bool
@@ -143,12 +159,17 @@ class PromptEncoder:
 
 
 def encode_batch(
-    encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequence[str] | None, negative: bool = False
+    encoder: PromptEncoder,
+    prompts: Sequence[str],
+    negatives: Sequence[str] | None,
+    negative: bool = False,
+    seconds: Sequence[str] | None = None,
+    negative_seconds: Sequence[str] | None = None,
 ) -> EncodedBatch:
     """All of `prompts` and `negatives` (none, or as many), padded to the chunks of the longest of them.
 
     Every prompt is encoded on its own: its context does not depend on its neighbours. `negative`: `prompts` are the
-    negative ones. Raises ValueError if the
+    negative ones. `seconds` and `negative_seconds` are what the second encoder reads instead. Raises ValueError if the
     numbers of prompts and negative prompts differ.
     """
     if not prompts:
@@ -156,11 +177,17 @@ def encode_batch(
     if negatives and len(negatives) != len(prompts):
         raise ValueError(f"negatives has {len(negatives)} entries: it should have {len(prompts)}, as prompts does")
     tokenised = tuple(encoder.tokenise(prompt) for prompt in prompts)
-    chunks = max(len(each.lengths) for each in (*tokenised, *map(encoder.tokenise, negatives or ())))
-    contexts, pooled = _stacked([encoder.encode(prompt, chunks, negative) for prompt in prompts])
+    pairs: list[tuple[str, str | None]] = list(zip(prompts, seconds or [None] * len(prompts), strict=True))
+    against: list[tuple[str, str | None]] = []
+    if negatives:
+        against = list(zip(negatives, negative_seconds or [None] * len(negatives), strict=True))
+    chunks = max(encoder.chunks(*pair) for pair in (*pairs, *against))
+    contexts, pooled = _stacked([encoder.encode(text, chunks, negative, second) for text, second in pairs])
     if not negatives:
         return EncodedBatch(contexts, pooled, None, None, tokenised)
-    negative_contexts, negative_pooled = _stacked([encoder.encode(text, chunks, negative=True) for text in negatives])
+    negative_contexts, negative_pooled = _stacked(
+        [encoder.encode(text, chunks, True, second) for text, second in against]
+    )
     return EncodedBatch(contexts, pooled, negative_contexts, negative_pooled, tokenised)
 
 
@@ -193,4 +220,7 @@ def _weighted(context: Tensor, weights: Sequence[float]) -> Tensor:
         return context
     exact = context.to(torch.promote_types(context.dtype, torch.float32))
     weighted = exact * torch.tensor(weights, dtype=exact.dtype, device=exact.device).unsqueeze(1)
-    return (weighted * (exact.mean() / weighted.mean())).to(context.dtype)
+    ratio = exact.mean() / weighted.mean()
+    # A context whose mean is nothing but rounding says nothing about its scale.
+    usable = ratio.isfinite() & (weighted.mean().abs() > 1e-6 * weighted.abs().mean())
+    return (weighted * torch.where(usable, ratio, torch.ones_like(ratio))).to(context.dtype)

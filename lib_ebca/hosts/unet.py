@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 from weakref import ref
 
+import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention import BasicTransformerBlock
 from diffusers.models.attention_processor import Attention, AttnProcessor, AttnProcessor2_0
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade, UnknownRowsError
-from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer import Projections, TextMask, attention
 from lib_ebca.attention.layer_size import UnknownSizeError
 from lib_ebca.attention.self_following import self_attention
 from lib_ebca.hosts.patch import Life, replaced, somebodys
@@ -177,20 +178,29 @@ def _forward(
         beside = encoder_hidden_states[1:] if isinstance(encoder_hidden_states, tuple) else None
         given = encoder_hidden_states if beside is None else encoder_hidden_states[0]
 
-        def attend(context: Tensor) -> Tensor:
+        def attend(context: Tensor, mask: Tensor | None = attention_mask) -> Tensor:
             read = context if beside is None else (context, *beside)
-            return found(hidden_states, read, attention_mask, **keywords)
+            return found(hidden_states, read, mask, **keywords)
 
         plain_call = beside is None and attention_mask is None and not keywords and hidden_states.ndim == 3
         own = plain_call and not theirs and _plain(module)
         try:
-            return attention(_projections(module, index, name), cascade, hidden_states, given, attend, own)
+            text = _text_mask(attention_mask, given, lambda context: attend(context, None))
+            return attention(_projections(module, index, name), cascade, hidden_states, given, attend, own, text)
         except (UnknownRowsError, UnknownSizeError, NotLinearError) as error:
             # Without the layer's name: many layers with one trouble are told of once.
             tell(f"EBCA was not applied in some layers: {error}.")
             return attend(given)
 
     return forward
+
+
+def _text_mask(mask: Tensor | None, given: Tensor, attend: Callable[[Tensor], Tensor]) -> TextMask | None:
+    """What the UNet makes of an ``encoder_attention_mask``: (B, 1, T) to be added, or booleans."""
+    if mask is None or mask.shape[-1] != given.shape[1]:
+        return None
+    bias = torch.where(mask, 0.0, -torch.inf) if mask.dtype == torch.bool else mask
+    return TextMask(bias.reshape(-1, given.shape[1]), attend)
 
 
 def _self_forward(module: Attention, current: Callable[[], Cascade | None]) -> Callable[..., Tensor]:

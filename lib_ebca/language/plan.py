@@ -34,7 +34,7 @@ __all__ = [
 SMALLEST_DENOMINATOR = 0.1
 
 # 1 + (-0.9) is 0.09999999999999998 in binary; a sum that is 0.1 on paper has to pass.
-_ROUNDING = 1e-9
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ def _refuse_vanishing_denominator(edits: tuple[Edit, ...]) -> None:
     denominator = Fraction(1)
     for moment, end in pairwise([*sorted(changes), 1.0]):
         denominator += changes[moment]
-        if denominator < SMALLEST_DENOMINATOR - _ROUNDING:
+        if denominator < SMALLEST_DENOMINATOR - ROUNDING:
             acting = tuple(
                 edit for edit in edits if edit.start <= moment and (moment < edit.until or edit.until == 1.0)
             )

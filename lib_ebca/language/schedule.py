@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Sequence
 from typing import Literal
 
 from lib_ebca.language.checks import PlanError
-from lib_ebca.language.plan import SCHEDULES, Concept, ContextUpdate, Edit
+from lib_ebca.language.plan import ROUNDING, SCHEDULES, SMALLEST_DENOMINATOR, Concept, ContextUpdate, Edit
+from lib_ebca.language.windows import held
 
 
 def table(
@@ -57,13 +59,32 @@ def update_table(update: ContextUpdate, field: Literal["attn", "norm"], steps: i
     value = getattr(update, field)
     if value == 0.0:
         return table("constant", 0.0, steps)
-    tau = update.until if update.schedule == "reverse_step" else update.start
-    return _windowed(table(update.schedule, value, steps, tau, update.ratio), update.start, update.until, steps)
+    start, until = held(update.start, update.until, steps)
+    tau = until if update.schedule == "reverse_step" else start
+    return _windowed(table(update.schedule, value, steps, tau, update.ratio), start, until, steps)
 
 
 def edit_table(edit: Edit, field: Literal["strength", "attn", "norm"], steps: int) -> tuple[float, ...]:
     """One number of `edit` at each evaluation: 0 outside its window. steps + 1 entries. Raises PlanError for steps."""
     return _windowed(table("constant", getattr(edit, field), steps), edit.start, edit.until, steps)
+
+
+def strength_tables(edits: Sequence[Edit], steps: int) -> list[tuple[float, ...]]:
+    """The strengths of all edits at each evaluation. Raises PlanError where 1 + their sum falls below 0.1.
+
+    Windows that hold no step act in the one they lie in, so that edits may meet there which the plan keeps apart.
+    """
+    tables = [edit_table(edit, "strength", steps) for edit in edits]
+    for number, together in enumerate(zip(*tables, strict=True)):
+        if math.fsum((1.0, *together)) < SMALLEST_DENOMINATOR - ROUNDING:
+            raise PlanError(
+                "edits",
+                tuple(edits),
+                f"longer windows, weaker negative strengths or more steps: in step {number + 1} of {steps} their sum "
+                f"is {math.fsum(together):g}, and it has to be -0.9 at least",
+                shown=", ".join(f"{edit.text!r} ({edit.strength:+g})" for edit in edits[:8]),
+            )
+    return tables
 
 
 def concept_table(concept: Concept, steps: int) -> tuple[bool, ...]:
@@ -74,6 +95,7 @@ def concept_table(concept: Concept, steps: int) -> tuple[bool, ...]:
 
 
 def _windowed(values: tuple[float, ...], start: float, until: float, steps: int) -> tuple[float, ...]:
+    start, until = held(start, until, steps)
     first = math.floor(steps * start)
     last = len(values) if until == 1.0 else math.floor(steps * until)
     return tuple(value if first <= i < last else 0.0 for i, value in enumerate(values))

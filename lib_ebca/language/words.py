@@ -64,18 +64,23 @@ class TokenisedPrompt:
         return tuple(self.tokens[i : i + size] for i in range(0, len(self.tokens), size))
 
 
-def tokenise(tokenizer: Any, prompt: str) -> TokenisedPrompt:
+def tokenise(tokenizer: Any, prompt: str, literal: bool = False) -> TokenisedPrompt:
     """Tokens of `prompt`, weighted and chunked as the WebUI does it.
 
-    A chunk takes 75 tokens. BREAK ends one. Where a chunk fills up, what follows its last comma moves on to the next
-    one, if that is at most 20 tokens. A textual inversion of several vectors becomes as many tokens of one word.
+    `literal` is diffusers' own way: brackets are letters like others, and what a chunk does not take is cut off.
+    Otherwise a chunk takes 75 tokens. BREAK ends one. Where a chunk fills up, what follows its last comma moves on to
+    the next one, if that is at most 20 tokens. A textual inversion of several vectors becomes as many tokens of one
+    word.
     """
     size = _chunk_size(tokenizer)
     begin, end, pad = (
         Token(id_, tokenizer.convert_ids_to_tokens(id_), 1.0, None)
         for id_ in (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
     )
-    chunks = _chunked(_stream(tokenizer, prompt), size - 2, _comma(tokenizer))
+    if literal:
+        chunks = [[token for token in _stream(tokenizer, prompt, literal) if token is not None][: size - 2]]
+    else:
+        chunks = _chunked(_stream(tokenizer, prompt), size - 2, _comma(tokenizer))
     padded = [[begin, *chunk, end, *[pad] * (size - 2 - len(chunk))] for chunk in chunks]
     tokens = tuple(token for chunk in padded for token in chunk)
     return TokenisedPrompt(prompt, tokens, tuple(len(chunk) for chunk in chunks))
@@ -117,14 +122,33 @@ def spans(tokenised: TokenisedPrompt, word: str, occurrence: int | None, tokeniz
     return [tuple(row for group in groups[first : first + len(phrase)] for row, _ in group) for first in chosen]
 
 
-def boost_weights(tokenised: TokenisedPrompt, boosts: Iterable[Boost], tokenizer: Any) -> tuple[float, ...]:
+def rows_in_any(
+    prompts: Sequence[TokenisedPrompt], word: str, occurrence: int | None, tokenizer: Any
+) -> tuple[int, ...]:
+    """As :func:`rows`, of several prompts that encoders read side by side into the same rows; one has to hold it."""
+    found: set[int] = set()
+    errors: list[WordError] = []
+    for prompt in prompts:
+        try:
+            found.update(rows(prompt, word, occurrence, tokenizer))
+        except WordError as error:
+            errors.append(error)
+    if len(errors) == len(prompts):
+        raise errors[0]
+    return tuple(sorted(found))
+
+
+def boost_weights(
+    tokenised: TokenisedPrompt, boosts: Iterable[Boost], tokenizer: Any, second: TokenisedPrompt | None = None
+) -> tuple[float, ...]:
     """One factor for each row of the context, 1 where nothing is boosted. Boosts of the same row multiply.
 
-    Raises WordError.
+    `second` is what another encoder reads into the same rows, if it reads another prompt. Raises WordError.
     """
-    weights = [1.0] * len(tokenised.tokens)
+    prompts = [tokenised] if second is None else [tokenised, second]
+    weights = [1.0] * max(len(each.tokens) for each in prompts)
     for boost in boosts:
-        for row in rows(tokenised, boost.word, boost.occurrence, tokenizer):
+        for row in rows_in_any(prompts, boost.word, boost.occurrence, tokenizer):
             weights[row] *= boost.factor
     return tuple(weights)
 
@@ -140,10 +164,10 @@ def _comma(tokenizer: Any) -> int | None:
     return id_ if tokenizer.convert_ids_to_tokens(id_) == comma else None
 
 
-def _stream(tokenizer: Any, prompt: str) -> Iterator[Token | None]:
+def _stream(tokenizer: Any, prompt: str, literal: bool = False) -> Iterator[Token | None]:
     """The prompt's tokens; None where a BREAK stands."""
     count = 0
-    for text, weight in emphasis.parse(prompt):
+    for text, weight in [(prompt, 1.0)] if literal else emphasis.parse(prompt):
         if (text, weight) == emphasis.BREAK:
             yield None
             continue

@@ -16,6 +16,7 @@ from lib_ebca.attention.energy import merge_heads, split_heads
 from lib_ebca.attention.layer import FOLLOWING_LEFT_OUT, Projections, attention
 from lib_ebca.attention.picture import Blend, Following, Picture, Rows, Timetable, TokenFactors, Values
 from lib_ebca.attention.self_following import SELF_LEFT_OUT, self_attention
+from lib_ebca.language.windows import held
 from lib_ebca.methods.alignment import Alignment
 from lib_ebca.methods.prompt_to_prompt import blend_mask, blended, cross_windows, followed, mixture
 
@@ -45,6 +46,11 @@ def explicit_output(layer: Projections, maps: Tensor, context: Tensor) -> Tensor
 
 def refused(context: Tensor) -> Tensor:
     raise AssertionError("the fused form was to be taken")
+
+
+def acted(span: tuple[float, float], count: int) -> tuple[float, float]:
+    """A span that is too short for any step is that of the step it lies in; one without length is nothing."""
+    return held(*span, count, STEPS) if span[0] < span[1] else span
 
 
 spans = st.tuples(st.floats(0, 1), st.floats(0, 1)).map(lambda ends: (min(ends), max(ends)))
@@ -94,7 +100,8 @@ def test_fused_is_explicit(data: st.DataObject) -> None:
         each = pictures[number].following
         if each is None or not conditional:
             continue
-        windows = cross_windows(STEPS, TOKENS, each.cross, each.words)[evaluation]
+        words = [(columns, acted(span, STEPS + 1)) for columns, span in each.words]
+        windows = cross_windows(STEPS, TOKENS, acted(each.cross, STEPS + 1), words)[evaluation]
         source = row - number + each.source
         new[row] = followed(maps[source], maps[row], mixture(each.alignment, windows, each.factors, each.kept))
         new[row][:, :, [1, 2]] *= concept.heads[0][:, None, None]
@@ -116,7 +123,7 @@ def test_self_attention_is_explicit(data: st.DataObject) -> None:
     maps = explicit_maps(layer, hidden, hidden)
     stock = explicit_output(layer, maps, hidden)
     found = self_attention(layer, cascade, hidden, lambda: stock, own=True)
-    lo, hi = following.self_
+    lo, hi = acted(following.self_, STEPS)
     # The quarter of an 8 x 4 latent has two pixels.
     if int(lo * STEPS) <= evaluation < int(hi * STEPS) and following.pixels != 1:
         maps[4] = maps[3]

@@ -51,9 +51,12 @@ def fingerprint(pipe: Any) -> list[object]:
 
 def test_an_inactive_plan_touches_nothing(pipe: Any) -> None:
     before = fingerprint(pipe)
-    with energy_attention(pipe, Plan()):
-        assert fingerprint(pipe)[1:] == before[1:]
-        assert "encode_prompt" not in vars(pipe)
+    for plan in (Plan(), Plan(edits=(Edit("dog", 0.0),))):
+        with energy_attention(pipe, plan):
+            assert fingerprint(pipe)[1:] == before[1:]
+        with energy_attention(pipe, plan, emphasis=False):
+            assert fingerprint(pipe) == before
+    assert fingerprint(pipe) == before
     plain = pipe(
         "a cat", num_inference_steps=STEPS, output_type="latent", generator=torch.Generator().manual_seed(0)
     ).images
@@ -180,6 +183,29 @@ def test_emphasis_breaks_and_long_prompts(pipe: Any) -> None:
     assert not torch.allclose(strong, literal, atol=1e-4)
 
 
+@pytest.mark.parametrize("plan", [Plan(), Plan(edits=(Edit("dog", 1e-30),)), Plan(edits=(Edit("dog", 1, 0.3, 0.3),))])
+def test_emphasis_is_read_alike_whether_the_plan_acts_or_not(sd1: Any, plan: Plan) -> None:
+    idle = Plan(edits=(Edit("dog", 0.5, start=0.99),))
+    seen: list[Tensor] = []
+
+    def keep(pipe: Any, step: int, timestep: Any, kept: dict[str, Any]) -> dict[str, Any]:
+        seen.extend([kept["latents"].clone()] if step == 1 else [])
+        return kept
+
+    for each in (plan, idle):
+        sample(sd1, each, "a (cat:1.6)", callback_on_step_end=keep)
+    assert torch.allclose(seen[0], seen[1], atol=1e-6)
+    sample(sd1, plan, "a cat", callback_on_step_end=keep)
+    assert not torch.allclose(seen[0], seen[2], atol=1e-4)
+
+
+@pytest.mark.parametrize("plan", [None, "bcu", [], [None], 3])
+def test_what_is_no_plan_is_refused_in_one_sentence(sd1: Any, plan: Any) -> None:
+    refused = pytest.raises(HostError, match=r"^plan is .*: it should be a Plan, or a list of Plans")
+    with refused, energy_attention(sd1, plan):
+        pass
+
+
 def test_plain_prompts_are_encoded_bit_for_bit(pipe: Any) -> None:
     def run() -> Tensor:
         return pipe(
@@ -231,5 +257,6 @@ def test_an_unknown_batch_passes_through_with_a_comment(sd1: Any) -> None:
         sd1("a cat", num_inference_steps=1, output_type="latent", callback_on_step_end=meanwhile)
     assert run.comments == [
         "EBCA was not applied: the UNet was called outside a call of the pipeline.",
-        "EBCA was not applied: the UNet got 5 rows for 1 pictures.",
+        "EBCA was not applied: no row that the UNet was given carries an embedding that a prompt of the call was "
+        "encoded to, as it was encoded.",
     ]

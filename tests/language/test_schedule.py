@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lib_ebca import ContextUpdate, Edit, PlanError
-from lib_ebca.language.schedule import edit_table, table, update_table
+from lib_ebca.language.plan import Concept
+from lib_ebca.language.schedule import concept_table, edit_table, strength_tables, table, update_table
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "gamma_tables.json").read_text())["tables"]
 
@@ -44,13 +45,15 @@ def test_the_update_follows_the_golden_tables(steps: int) -> None:
     step = ContextUpdate(start=0.3, schedule="step")
     assert update_table(step, "attn", steps) == table("step", 0.01, steps, 0.3)
     early = ContextUpdate(until=0.5, schedule="reverse_step")
-    assert update_table(early, "attn", steps) == table("reverse_step", 0.01, steps, 0.5)
+    # A single step is held by no window but one to the end, and is acted in all the same.
+    assert update_table(early, "attn", steps) == table("reverse_step", 0.01, steps, 0.5 if steps > 1 else 1.0)
     # As published: with reverse_step and no end, PNDM's spare last evaluation gets nothing.
     never_off = update_table(ContextUpdate(schedule="reverse_step"), "attn", steps)
     assert never_off == (0.01,) * steps + (0.0,)
     exp = ContextUpdate(schedule="exp", ratio=0.9, start=0.25, until=0.75)
     first, last = math.floor(steps * 0.25), math.floor(steps * 0.75)
     free = table("exp", 0.01, steps, ratio=0.9)
+    last = max(last, first + 1)
     assert update_table(exp, "attn", steps) == tuple(v if first <= i < last else 0.0 for i, v in enumerate(free))
 
 
@@ -64,7 +67,51 @@ def test_an_edit_acts_in_its_window_alone() -> None:
     assert edit_table(edit, "attn", 10) == (0.0,) * 5 + (6e-4,) * 3 + (0.0,) * 3
     assert edit_table(edit, "norm", 10) == (0.0,) * 11
     assert edit_table(Edit("dog", 1, start=0.5), "strength", 3) == (0.0, 1.0, 1.0, 1.0)
-    assert edit_table(Edit("dog", 1, start=1.0), "strength", 3) == (0.0, 0.0, 0.0, 1.0)
+    assert edit_table(Edit("dog", 1, start=1.0), "strength", 3) == (0.0, 0.0, 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("start", "until", "steps", "expected"),
+    [
+        (0.0, 0.2, 4, [0]),
+        (0.3, 0.4, 4, [1]),
+        (0.9, 0.95, 4, [3]),
+        (0.0, 0.5, 1, [0]),
+        (0.6, 0.7, 1, [0]),
+        (1.0, 1.0, 4, [3, 4]),
+        (0.3, 0.3, 4, []),
+        (0.0, 0.0, 1, []),
+        (0.25, 0.5, 4, [1]),
+        (0.0, 1.0, 2, [0, 1, 2]),
+    ],
+)
+def test_a_window_that_holds_no_step_acts_in_the_one_it_lies_in(
+    start: float, until: float, steps: int, expected: list[int]
+) -> None:
+    found = edit_table(Edit("dog", 1, start, until), "strength", steps)
+    assert [number for number, value in enumerate(found) if value] == expected
+    for schedule in ("constant", "step", "linear"):
+        update = ContextUpdate(1, 0, start, until, schedule, 0.1 if schedule == "linear" else None)
+        assert [number for number, value in enumerate(update_table(update, "attn", steps)) if value] == expected
+    early = update_table(ContextUpdate(1, 0, start, until, "reverse_step"), "attn", steps)
+    assert [number for number, value in enumerate(early) if value] == [each for each in expected if each < steps]
+    concept = concept_table(Concept("cat", (("Color", 1.0),), start=start, until=until), steps)
+    assert [number for number, value in enumerate(concept) if value] == expected
+
+
+@given(st.integers(1, 200), st.floats(0, 1), st.floats(0, 1))
+def test_every_window_of_some_length_holds_a_step(steps: int, one: float, other: float) -> None:
+    start, until = sorted((one, other))
+    held = [number for number, on in enumerate(edit_table(Edit("a", 1, start, until), "strength", steps)) if on]
+    assert bool([number for number in held if number < steps]) == (start < until or until == 1.0)
+    assert held == list(range(held[0], held[-1] + 1)) if held else True
+
+
+def test_edits_that_few_steps_bring_together_are_refused() -> None:
+    edits = [Edit("a", -0.6, 0.0, 0.1), Edit("b", -0.6, 0.1, 0.2)]
+    assert strength_tables(edits, 10)[0][0] == -0.6
+    with pytest.raises(PlanError, match=r"in step 1 of 4 their sum is -1\.2"):
+        strength_tables(edits, 4)
 
 
 @given(st.integers(1, 200), st.lists(st.floats(0, 1), min_size=3, max_size=3).map(sorted))
@@ -75,7 +122,8 @@ def test_neighbouring_windows_never_overlap_and_leave_no_gap(steps: int, edges: 
         edit_table(Edit("b", 1, middle, until), "strength", steps),
         strict=True,
     )
-    if middle < 1.0:
+    long = math.floor(steps * start) < math.floor(steps * middle) < math.floor(steps * until)
+    if middle < 1.0 and long:
         whole = edit_table(Edit("c", 1, start, until), "strength", steps)
         assert tuple(a + b for a, b in both) == whole
 
