@@ -65,7 +65,9 @@ def announcing(
             seconds = _seconds(asked, encoder) if tokenised else None
             if emphasis and tokenised is not None:
                 alike = seconds is None and not asked.get("negative_prompt_2")
-                apart = as_webui and alike and _may_stand_apart(tokenised, asked["negative_prompt"], encoder, plans, run)
+                apart = (
+                    as_webui and alike and _may_stand_apart(tokenised, asked["negative_prompt"], encoder, plans, run)
+                )
                 asked.update(_embeddings(pipe, encoder, asked, guided, apart))
             result = original(*bound.args, **bound.kwargs)
             contexts, negatives = _sides(name, result, guided)
@@ -79,7 +81,9 @@ def announcing(
         follows = followings(own, copies, run.tokenised, contexts.shape[1], encoder.tokenizer)
         made = tuple(replace(each, following=follow) for each, follow in zip(made, follows, strict=True))
         carried = Carried(contexts, negatives)
-        announce(Announcement(made, own, carried, _subjects(pipe, own, run.tokenised, also, encoder.tokenizer, vectors)))
+        announce(
+            Announcement(made, own, carried, _subjects(pipe, own, run.tokenised, also, encoder.tokenizer, vectors))
+        )
         return result
 
     return encode_prompt

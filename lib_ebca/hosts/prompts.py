@@ -50,9 +50,7 @@ class PromptEncoder:
         literal: read prompts as diffusers does: no emphasis, and one chunk.
     """
 
-    def __init__(
-        self, pipe: Any, clip_skip: int | None = None, as_webui: bool = False, literal: bool = False
-    ) -> None:
+    def __init__(self, pipe: Any, clip_skip: int | None = None, as_webui: bool = False, literal: bool = False) -> None:
         pairs: list[tuple[Any, Any]] = [
             (getattr(pipe, f"tokenizer{suffix}", None), getattr(pipe, f"text_encoder{suffix}", None))
             for suffix in ("", "_2")
@@ -163,8 +161,8 @@ def encode_batch(
     prompts: Sequence[str],
     negatives: Sequence[str] | None,
     negative: bool = False,
-    seconds: Sequence[str] | None = None,
-    negative_seconds: Sequence[str] | None = None,
+    seconds: Sequence[str | None] | None = None,
+    negative_seconds: Sequence[str | None] | None = None,
 ) -> EncodedBatch:
     """All of `prompts` and `negatives` (none, or as many), padded to the chunks of the longest of them.
 
