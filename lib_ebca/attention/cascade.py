@@ -180,12 +180,11 @@ class Cascade:
     def renew(self, layer: int, sources: Sequence[nn.Module]) -> None:
         """Forget what is kept of a layer if what it was made of has changed: weights, LoRA, their scales."""
         now = made_of(sources)
-        if now is not None and self._made_of.get(layer) == now:
+        if self._made_of.get(layer) == now:
             return
         for kept in (self.adjoints, self._kept_main, *self._kept.values()):
             kept.pop(layer, None)  # type: ignore[attr-defined]
-        if now is not None:
-            self._made_of[layer] = now
+        self._made_of[layer] = now
 
     @property
     def rows_count(self) -> int:

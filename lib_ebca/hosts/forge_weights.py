@@ -30,6 +30,11 @@ class KeyProjection(nn.Module):
         self._matrix: Tensor | None = None
         self._shows: bool | None = None
 
+    @property
+    def asked(self) -> nn.Module:
+        """The host's module."""
+        return self._projection[0]
+
     def forward(self, states: Tensor) -> Tensor:
         """The keys, (B, T, C), of (B, T, D)."""
         keys: Tensor = self._projection[0](states)
