@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
-.PHONY: setup setup-dev demo test lint clean
+.PHONY: setup setup-dev demo test lint site notebooks clean
 
 setup: $(READY)
 
@@ -37,6 +37,14 @@ lint: $(READY_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Into build/site. A dead link, or a docstring that cannot be read, is an error.
+site: $(READY_DEV)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+
+# Runs the notebooks of examples and keeps what they show in them.
+notebooks: $(READY_DEV)
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m tests.notebooks
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

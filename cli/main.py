@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from lib_ebca.version import __version__
 
-from . import bench, demo, edit, heads, img2img, info, inpaint, models, p2p, presets, tokens, txt2img
+from . import bench, demo, doctor, edit, heads, img2img, info, inpaint, models, p2p, presets, tokens, txt2img
 from .batch import command, grid_command
 from .errors import INTERRUPTED, sentences
 from .options import PlanCommand
@@ -30,7 +30,6 @@ app = typer.Typer(
     name="ebca",
     help="Energy-based cross-attention for Stable Diffusion: pictures that listen to every word of the prompt.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Directives look like emoji codes to rich (":dog:"), and plain help is twice as fast.
     rich_markup_mode=None,
@@ -46,6 +45,7 @@ app.command("tokens", cls=PlanCommand)(tokens.tokens)
 app.command("info")(info.info)
 app.command("models")(models.models)
 app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
 app.command("batch")(command.batch)
 app.command("grid")(grid_command.grid)
 app.add_typer(bench.app, name="bench")

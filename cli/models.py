@@ -28,7 +28,7 @@ class Listed:
 
 def models(as_json: JsonOption = False) -> None:
     """List the embedded models and those in the hub's cache on this machine."""
-    listed = [*_embedded(), *_cached()]
+    listed = [*_embedded(), *cached()]
     if as_json:
         for model in listed:
             say_json(asdict(model))
@@ -45,7 +45,8 @@ def _embedded() -> list[Listed]:
     return [Listed(name, "embedded", _megabytes(MODELS / name), _card(MODELS / name / CARD)) for name in embedded()]
 
 
-def _cached() -> list[Listed]:
+def cached() -> list[Listed]:
+    """The models in the hub's cache that a pipeline can be made of."""
     from huggingface_hub import scan_cache_dir
     from huggingface_hub.errors import CacheNotFound
 

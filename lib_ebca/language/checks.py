@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import numbers
 import re
@@ -19,6 +20,13 @@ def shortened(text: str, limit: int = 80) -> str:
         return text
     tail = limit // 4
     return f"{text[: limit - tail - 1]}…{text[-tail:]}"
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """ " (did you mean X?)" with the nearest of the `known` words, and nothing where none is near."""
+    spelled = {word.casefold(): word for word in known}
+    close = difflib.get_close_matches(given.strip().casefold(), spelled, n=1)
+    return f" (did you mean {spelled[close[0]]}?)" if close else ""
 
 
 class PlanError(ValueError):
@@ -62,7 +70,8 @@ def count_from_one(field: str, value: object) -> int:
 def choice(field: str, value: object, choices: tuple[str, ...]) -> str:
     """One of `choices`."""
     if not isinstance(value, str) or value not in choices:
-        raise PlanError(field, value, f"one of {', '.join(choices)}")
+        nearest = meant(value, choices) if isinstance(value, str) else ""
+        raise PlanError(field, value, f"one of {', '.join(choices)}{nearest}")
     return value
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from lib_ebca.language.checks import PlanError, shortened
+from lib_ebca.language.checks import PlanError, meant, shortened
 from lib_ebca.language.concept import RESERVED, Concept
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.parts import Boost, ContextUpdate, Edit
@@ -104,7 +104,8 @@ def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
         if key not in keys:
             known = f"it knows {', '.join(keys)}" if keys else "it takes none"
             escape = "" if directive.name == "bcu" else " (a colon that belongs to the text is written \\:)"
-            directive.refuse(f"{directive.name} does not know the argument {shortened(key, 30)!r}: {known}{escape}")
+            argument = f"{shortened(key, 30)!r}{meant(key, keys)}"
+            directive.refuse(f"{directive.name} does not know the argument {argument}: {known}{escape}")
         name = "start" if key == "from" else key  # from is a word of Python's own
         if name in values:
             directive.refuse(f"{key} should be given once")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from lib_ebca.language.checks import meant
 from lib_ebca.language.plan import ContextUpdate, Edit, Plan
 
 PAPER = "Park et al., NeurIPS 2023, arXiv 2306.09869"
@@ -108,7 +109,7 @@ def preset(name: str, task: str | None = None) -> Preset:
     found = PRESETS.get(name.strip().lower())
     fitting = [each.name for each in PRESETS.values() if task is None or each.task == _SERVED_BY.get(task, task)]
     if found is None:
-        raise PresetError(f"preset is {name!r}: it should be one of {', '.join(fitting)}")
+        raise PresetError(f"preset is {name!r}: it should be one of {', '.join(fitting)}{meant(name, fitting)}")
     if found.name not in fitting:
         raise PresetError(
             f"preset is {name!r}, which is for `ebca {found.task}`: for {task} it should be one of {', '.join(fitting)}"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lib_ebca.language import emphasis
-from lib_ebca.language.checks import shortened
+from lib_ebca.language.checks import meant, shortened
 from lib_ebca.language.plan import Boost
 
 COMMA_REACH = 20
@@ -30,7 +30,8 @@ class WordError(ValueError):
         self.words = tuple(words)
         self.problem = problem
         listed = shortened(", ".join(self.words), 400) if self.words else "none"
-        super().__init__(f'"{shortened(word)}" {problem}; the words of the prompt are: {listed}')
+        nearest = meant(word, self.words)
+        super().__init__(f'"{shortened(word)}" {problem}{nearest}; the words of the prompt are: {listed}')
 
     def __reduce__(self) -> tuple[type[WordError], tuple[str, tuple[str, ...], str]]:
         return WordError, (self.word, self.words, self.problem)

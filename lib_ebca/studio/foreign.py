@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from lib_ebca.language.checks import shortened
+from lib_ebca.language.checks import meant, shortened
 from lib_ebca.language.scanning import FORMS
 
 _TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>", re.IGNORECASE)
 _SCHEDULED = re.compile(r"(?<!\\)\[[^\[\]|]*:\s*[0-9]*\.?[0-9]+\s*\]")
 _ALTERNATING = re.compile(r"(?<!\\)\[[^\[\]|]*\|[^\[\]]*\]")
 _NEARLY = re.compile(rf"<\s*(?:{'|'.join(FORMS)})s?(?![\w:>])[^<>]*>", re.IGNORECASE)
+_TAGGED = re.compile(r"<([a-z]{3,12}):[^<>]+>", re.IGNORECASE)
 _AND = re.compile(r"\bAND\b")
 # Read here, or without a say in how the picture looks.
 _READ = frozenset(
@@ -30,6 +31,11 @@ def unread_in_prompt(prompt: str) -> tuple[str, ...]:
     told += [
         f"{shortened(near)} was read as plain text: a directive has colons, such as <edit:dog:0.5> or <bcu:0.01:0.02>."
         for near in dict.fromkeys(_NEARLY.findall(prompt))
+    ]
+    told += [
+        f"{shortened(found[0])} was read as plain text: no directive has that name{nearest}."
+        for found in _TAGGED.finditer(prompt)
+        if found[1].lower() not in FORMS and (nearest := meant(found[1], FORMS))
     ]
     for what, pattern in (("scheduling", _SCHEDULED), ("alternation", _ALTERNATING), ("AND", _AND)):
         found = pattern.search(prompt)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from lib_ebca.language.checks import shortened
+from lib_ebca.language.checks import meant, shortened
 from lib_ebca.studio.errors import RiskWarning, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -73,7 +73,7 @@ def locate(given: str, allow_pickle: bool = False) -> Location:
         return Location(given, given.rpartition("/")[2], Kind.HUB)
     names = ", ".join(embedded()) or "none is installed"
     raise UserError(
-        f"there is no model {shortened(given)!r}: give an embedded name ({names}), "
+        f"there is no model {shortened(given)!r}{meant(given, embedded())}: give an embedded name ({names}), "
         "a folder in diffusers layout, a .safetensors file, or a hub id such as owner/name"
     )
 

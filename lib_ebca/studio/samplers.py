@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib_ebca.language.checks import shortened
+from lib_ebca.language.checks import meant, shortened
 from lib_ebca.studio.errors import UserError
 
 # Latents have no bounds to be clipped to, and the published runs keep the last alpha of the table.
@@ -75,7 +75,10 @@ def canonical(name: str) -> str:
     """The name as the WebUI writes it, whatever its case. Raises UserError for an unknown one, listing the known."""
     sampler = _BY_NAME.get(_key(name))
     if sampler is None:
-        raise UserError(f"sampler {shortened(name)!r} is not known: choose one of {', '.join(NAMES)} (PNDM is PLMS)")
+        nearest = meant(name, NAMES)
+        raise UserError(
+            f"sampler {shortened(name)!r} is not known{nearest}: choose one of {', '.join(NAMES)} (PNDM is PLMS)"
+        )
     return sampler.name
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
+from lib_ebca.language.checks import meant
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import DTYPES, Model
@@ -28,7 +29,8 @@ def checked(settings: Settings) -> Settings:
     _on_grid("--height", settings.height)
     _no_directives(readable("--negative", settings.negative))
     if settings.dtype not in (None, *DTYPES):
-        raise UserError(f"--dtype is {settings.dtype!r}: it should be one of {', '.join(DTYPES)}")
+        nearest = meant(settings.dtype, DTYPES)
+        raise UserError(f"--dtype is {settings.dtype!r}: it should be one of {', '.join(DTYPES)}{nearest}")
     if settings.device is not None and not _DEVICE.fullmatch(settings.device):
         raise UserError(f"--device is {settings.device!r}: it should be cpu, cuda or mps")
     if settings.sampling not in samplers.SAMPLING:

@@ -1,0 +1,1 @@
+"""What the site has besides docs: pages made of the notebooks, and the gallery."""
