@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
-.PHONY: setup setup-dev demo test lint site notebooks clean
+.PHONY: setup setup-dev demo test test-oldest lint site notebooks clean
 
 setup: $(READY)
 
@@ -33,14 +33,22 @@ demo: $(READY)
 test: $(READY_DEV)
 	$(BIN)/python -m pytest -q
 
+# With the oldest libraries that pyproject.toml promises, in an environment of its own; see docs/versions.md.
+test-oldest:
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH)
+	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/oldest.txt
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q tests/language tests/methods tests/attention tests/photo tests/hosts \
+		--ignore tests/hosts/test_ldm.py --ignore tests/hosts/test_ldm_cost.py --ignore tests/hosts/test_sgm.py
+
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Into build/site. A dead link, or a docstring that cannot be read, is an error.
+# Into build/site. A dead link, or a docstring that cannot be read, is an error (not with --quiet, which hides warnings from --strict too).
 site: $(READY_DEV)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build
 
 # Runs the notebooks of examples and keeps what they show in them.
 notebooks: $(READY_DEV)

@@ -5,9 +5,13 @@ from __future__ import annotations
 import typer
 
 from . import bench_alignment, bench_cost, bench_editing, bench_excite, bench_p2p, bench_similarity
+from .examples import ExampleGroup
 
 app = typer.Typer(
-    name="bench", help="Measure what energy-based cross-attention costs, and what it is worth.", no_args_is_help=True
+    cls=ExampleGroup,
+    name="bench",
+    help="Measure what energy-based cross-attention costs, and what it is worth.",
+    no_args_is_help=True,
 )
 for command in (
     bench_cost.overhead,

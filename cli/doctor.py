@@ -62,10 +62,7 @@ def doctor(
     ] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Print one page about this machine: versions, device, models, and what works. It names no paths.
-
-    ebca doctor --no-draw
-    """
+    """Print one page about this machine: versions, device, models, and what works. It names no paths."""
     facts = list(examined(draw))
     if as_json:
         say_json([asdict(fact) for fact in facts])
@@ -96,7 +93,7 @@ def examined(draw: bool) -> Iterator[Fact]:
         yield library(name, oldest)
     yield from _devices()
     yield from _models()
-    yield _webui(Path(__file__).resolve().parents[1])
+    yield webui(Path(__file__).resolve().parents[1])
     yield from _more()
     if draw:
         yield _drawing()
@@ -161,7 +158,7 @@ def _models() -> Iterator[Fact]:
     yield Fact("Models", "downloads", "switched off by HF_HUB_OFFLINE" if offline else "allowed")
 
 
-def _webui(checkout: Path) -> Fact:
+def webui(checkout: Path) -> Fact:
     """Whether the checkout lies in a WebUI's folder of extensions, and which WebUI that is."""
     root = checkout.parents[1]
     if checkout.parent.name != "extensions" or not (root / "modules").is_dir():

@@ -25,15 +25,17 @@ from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
+    ByDateOption,
     ConceptOption,
     EditOption,
     ExciteOption,
     JsonOption,
     ModelOption,
+    ShowOption,
     TrustOption,
     VectorsOption,
 )
-from .outputs import Saved
+from .outputs import Saved, dated
 from .p2p import CrossOption, SelfOption, asked_follow
 from .photo_options import (
     CfgOption,
@@ -129,14 +131,14 @@ def edit(
     again: FromOption = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor keep inversions on disk.")] = False,
     cache_size: Annotated[float, typer.Option("--cache-size", help="Megabytes of inversions to keep.")] = LIMIT,
+    by_date: ByDateOption = False,
+    show: ShowOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
     trust_picture: TrustOption = False,
 ) -> None:
     """Change what is in a photograph and keep the rest.
-
-    ebca edit cat.jpg -c "a cat" --edit dog:0.75:from=0.5 --edit cat:-0.65:from=0.5
 
     The photograph is inverted under its caption, and sampled again with the edits. Inversions are kept on disk, so that
     another edit of the same photograph costs only its sampling.
@@ -195,7 +197,7 @@ def edit(
         from lib_ebca.language.plan import Plan
 
         wanted = replace(wanted, plan=Plan())
-    folder = pictures.output_folder(out)
+    folder = pictures.output_folder(dated(out, by_date))
     number = seed if seed is not None else (recorded.seed if recorded else 0)
     request.seeds(number, None, None, None)
 
@@ -217,7 +219,7 @@ def edit(
     result = source.worn(fitted.up(drawn.images[-1]))
     path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
     comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.comments(0))
-    _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet)
+    _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet, show)
 
 
 def _recorded(
@@ -306,15 +308,15 @@ def _reconstruction(loaded: Model, image: Image, result: Image) -> Reconstructio
     return Reconstruction(photo.psnr(image, result), photo.psnr(image, vae))
 
 
-def _tell(saved: Saved, found: Reconstruction | None, as_json: bool, quiet: bool) -> None:
+def _tell(saved: Saved, found: Reconstruction | None, as_json: bool, quiet: bool, show: bool) -> None:
     if found is None:
-        saved.tell(as_json, quiet)
+        saved.tell(as_json, quiet, show)
         return
     if as_json:
         line = {**saved.to_dict(), "psnr": _finite(found.psnr), "vae_psnr": _finite(found.vae_psnr)}
         say_json(line)
         return
-    saved.tell(as_json, quiet)
+    saved.tell(as_json, quiet, show)
     say(f"PSNR {found.psnr:.2f} dB; the VAE alone gives {found.vae_psnr:.2f} dB")
 
 

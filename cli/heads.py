@@ -20,6 +20,7 @@ from lib_ebca.studio.settings import at_least, checked, completed
 from lib_ebca.studio.values import finite
 
 from . import heads_measure, progress
+from .examples import ExampleGroup
 from .options import AllowPickleOption, JsonOption, ModelOption, VectorsOption
 from .terminal import say, say_json
 
@@ -29,7 +30,10 @@ if TYPE_CHECKING:
     from lib_ebca.studio.loading import Model
 
 app = typer.Typer(
-    name="heads", help="Head relevance: which attention heads care for which concept.", no_args_is_help=True
+    cls=ExampleGroup,
+    name="heads",
+    help="Head relevance: which attention heads care for which concept.",
+    no_args_is_help=True,
 )
 app.command()(heads_measure.measure)
 app.command()(heads_measure.merge)
@@ -55,10 +59,7 @@ def show(
     out: Annotated[Path | None, typer.Option("--out", "-o", help="Folder for the plots.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what vectors hold: the most relevant heads of each concept, and with --out plots.
-
-    ebca heads show sd1 --out plots
-    """
+    """Show what vectors hold: the most relevant heads of each concept, and with --out plots."""
     at_least("--top", top, 1)
     found = _named(vectors)
     names = tuple(found.concepts[found.row(each)] for each in concept) if concept else found.concepts
@@ -111,10 +112,7 @@ def weaken(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")] = False,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
-    """Weaken heads in the order of a concept's relevance, beside random orders and all heads alike, and score.
-
-    ebca heads weaken Colours --score colours
-    """
+    """Weaken heads in the order of a concept's relevance, beside random orders and all heads alike, and score."""
     for name, value in (("--count", count), ("--points", points), ("--randoms", randoms), ("--batch-size", batch_size)):
         at_least(name, value, 1)
     asked = checked(

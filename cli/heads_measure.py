@@ -50,10 +50,7 @@ def measure(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no path.")] = False,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
-    """Measure head relevance vectors. Run again after a stop, the same command goes on.
-
-    ebca heads measure --concepts examples/heads/shapes.yaml --prompts examples/heads/shapes-prompts.txt --out v.json
-    """
+    """Measure head relevance vectors. Run again after a stop, the same command goes on."""
     at_least("--batch-size", batch_size, 1)
     asked = checked(
         Settings(model or EMBEDDED_DEFAULT, steps=steps, guidance=cfg, device=device, dtype=dtype, sampler=sampler)
@@ -93,7 +90,7 @@ def measure(
 def merge(
     parts: Annotated[list[Path], typer.Argument(metavar="FILE...", help="What the shards wrote.")], out: OutFile
 ) -> None:
-    """Add up the votes of shards that were measured apart: ebca heads merge a.json b.json --out all.json"""
+    """Add up the votes of shards that were measured apart."""
     from lib_ebca.methods.head_vectors import read
 
     _write(head_measure.added([read(part) for part in parts]), out)

@@ -20,15 +20,17 @@ from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
+    ByDateOption,
     ConceptOption,
     EditOption,
     ExciteOption,
     JsonOption,
     ModelOption,
+    ShowOption,
     TrustOption,
     VectorsOption,
 )
-from .outputs import Saved
+from .outputs import Saved, dated
 from .photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -90,15 +92,14 @@ def img2img(
     device: DeviceOption = None,
     out: OutOption = Path("outputs"),
     again: FromOption = None,
+    by_date: ByDateOption = False,
+    show: ShowOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
     trust_picture: TrustOption = False,
 ) -> None:
-    """Draw a picture again under a prompt.
-
-    ebca img2img sketch.png "a castle next to a river" --strength 0.6
-    """
+    """Draw a picture again under a prompt."""
     recorded, made_with = (
         (None, None) if again is None else request.recorded_in(again, model, lora, trust_picture, vectors)
     )
@@ -130,7 +131,7 @@ def img2img(
     source = photo.read(photograph)
     if before is not None and again is not None:
         photo_options.same_photo(source, before.photo, photograph, again)
-    folder = pictures.output_folder(out)
+    folder = pictures.output_folder(dated(out, by_date))
 
     loaded = loading.load(asked, allow_pickle)
     fit, fitted = photo_options.fitted(source, loaded, asked, fit, before, given=bool(width or height))
@@ -146,7 +147,7 @@ def img2img(
         path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
         saved = Saved(made, path, drawn.seconds, drawn.comments(0))
         replace(saved, comments=(*photo_options.notes(made_with, loaded, made.prompt), *saved.comments)).tell(
-            as_json, quiet
+            as_json, quiet, show
         )
 
 

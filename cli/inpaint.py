@@ -22,15 +22,17 @@ from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
+    ByDateOption,
     ConceptOption,
     EditOption,
     ExciteOption,
     JsonOption,
     ModelOption,
+    ShowOption,
     TrustOption,
     VectorsOption,
 )
-from .outputs import Saved
+from .outputs import Saved, dated
 from .photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -110,14 +112,14 @@ def inpaint(
     device: DeviceOption = None,
     out: OutOption = Path("outputs"),
     again: FromOption = None,
+    by_date: ByDateOption = False,
+    show: ShowOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
     trust_picture: TrustOption = False,
 ) -> None:
     """Paint a part of a picture anew.
-
-    ebca inpaint sky.png mask.png "a teddy bear" --preset inpaint
 
     White in the mask is painted, and only there the picture pulls at the words. Models with nine input channels, made
     for inpainting, and plain ones both serve.
@@ -165,7 +167,7 @@ def inpaint(
         photo_options.same_photo(source, before.photo, photograph, again)
         if before.mask != photo.digest_of(white):
             raise UserError(f"{again} was made with another mask than {mask}")
-    folder = pictures.output_folder(out)
+    folder = pictures.output_folder(dated(out, by_date))
 
     loaded = loading.load(asked, allow_pickle, inpainting=True)
     fit, fitted = photo_options.fitted(source, loaded, asked, fit, before, given=bool(width or height))
@@ -198,7 +200,7 @@ def inpaint(
         text = task.to_text(made, loaded.source, what)
         path = pictures.save_numbered(source.worn(result), folder, number, text)
         comments = (*photo_options.notes(made_with, loaded, made.prompt), *drawn.comments(0))
-        Saved(made, path, drawn.seconds, comments).tell(as_json, quiet)
+        Saved(made, path, drawn.seconds, comments).tell(as_json, quiet, show)
 
 
 def _jumps(repaint: bool | None, length: int | None, count: int | None, before: Task | None) -> tuple[int, int] | None:

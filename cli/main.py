@@ -6,18 +6,18 @@ import sys
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from lib_ebca.version import __version__
 
 from . import bench, demo, doctor, edit, heads, img2img, info, inpaint, models, p2p, presets, tokens, txt2img
 from .batch import command, grid_command
 from .errors import INTERRUPTED, sentences
+from .examples import ExampleGroup, epilog
 from .options import PlanCommand
 from .terminal import say
 
 
-class EbcaGroup(TyperGroup):
+class EbcaGroup(ExampleGroup):
     """The group of all sub-commands: whichever of them fails does so with a sentence."""
 
     def invoke(self, ctx: Any) -> Any:
@@ -29,6 +29,7 @@ app = typer.Typer(
     cls=EbcaGroup,
     name="ebca",
     help="Energy-based cross-attention for Stable Diffusion: pictures that listen to every word of the prompt.",
+    epilog=epilog(""),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Directives look like emoji codes to rich (":dog:"), and plain help is twice as fast.

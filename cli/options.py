@@ -80,6 +80,12 @@ TrustOption = Annotated[
     bool,
     typer.Option("--trust-picture", help="With --from: also load paths and hub models that the picture names."),
 ]
+ByDateOption = Annotated[
+    bool, typer.Option("--by-date", help="Put the pictures into a folder of the day below --out, such as 2026-01-31.")
+]
+ShowOption = Annotated[
+    bool, typer.Option("--show", help="Also draw each picture in the terminal: kitty, Ghostty, iTerm2, WezTerm, foot.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Machine-readable output on stdout, nothing else there.")]
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+|inf|nan)(?:e[-+]?\d+)?"

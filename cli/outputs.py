@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from lib_ebca.studio.recipe import Recipe, Source, to_text
 from lib_ebca.studio.sheet import captioned
 from lib_ebca.studio.subjects import maps_over_steps, scores
 
+from . import show as terminal_pictures
 from .terminal import say, say_json
 
 if TYPE_CHECKING:
@@ -49,8 +51,11 @@ class Saved:
             "energy": None if self.energy is None else str(self.energy),
         }
 
-    def tell(self, as_json: bool, quiet: bool) -> None:
-        """One JSON line on stdout, or the paths there and the comments on stderr, or the comments alone."""
+    def tell(self, as_json: bool, quiet: bool, show: bool = False) -> None:
+        """One JSON line on stdout, or the paths there and the comments on stderr, or the comments alone.
+
+        With `show` also the picture, where the terminal draws pictures and no JSON is asked for.
+        """
         if as_json:
             say_json(self.to_dict())
             return
@@ -59,6 +64,13 @@ class Saved:
         if not quiet:
             for path in (self.path, *self.maps[-1:], *filter(None, [self.energy])):
                 say(str(path))
+        if show:
+            terminal_pictures.show(self.path)
+
+
+def dated(folder: Path, by_date: bool) -> Path:
+    """`folder`, or the day's own below it, such as 2026-01-31."""
+    return folder / date.today().isoformat() if by_date else folder
 
 
 def save_picture(drawn: Drawn, recipe: Recipe, source: Source, folder: Path) -> Path:

@@ -18,14 +18,16 @@ from . import photo_options, progress
 from .options import (
     AllowPickleOption,
     BcuOption,
+    ByDateOption,
     ConceptOption,
     EditOption,
     JsonOption,
     ModelOption,
+    ShowOption,
     TrustOption,
     VectorsOption,
 )
-from .outputs import Saved
+from .outputs import Saved, dated
 from .photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -101,14 +103,14 @@ def p2p(
     again: Annotated[
         Path | None, typer.Option("--from", metavar="PICTURE", help="Make this picture and those beside it again.")
     ] = None,
+    by_date: ByDateOption = False,
+    show: ShowOption = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
     allow_pickle: AllowPickleOption = False,
     trust_picture: TrustOption = False,
 ) -> None:
     """Draw a picture and change its prompt: the others keep its layout.
-
-    ebca p2p "a blue car" "a red car" --concept red:Color --self 0.9
 
     The pictures are drawn side by side from the same noise. While the words follow, the target's words look where the
     source's do; while the pixels follow, shapes stay. Leaves each picture, and a sheet of all.
@@ -141,7 +143,7 @@ def p2p(
         before = following.from_text(request.parameters_in(again), recorded)
     elif len(prompts or ()) < 2:
         raise UserError("there is nothing that follows: give the source's prompt and at least one more, or --from")
-    folder = pictures.output_folder(out)
+    folder = pictures.output_folder(dated(out, by_date))
 
     loaded = loading.load(asked, allow_pickle)
     asked = settings.completed(asked, loaded)
@@ -159,7 +161,7 @@ def p2p(
     ]
     for each, path in zip(made, paths, strict=True):
         notes = (*photo_options.notes(made_with, loaded, each.prompt), *drawn.run.comments)
-        Saved(each, path, drawn.seconds / len(made), notes if each is made[0] else ()).tell(as_json, quiet)
+        Saved(each, path, drawn.seconds / len(made), notes if each is made[0] else ()).tell(as_json, quiet, show)
     labelled = [(each.prompt, image) for each, image in zip(made, drawn.images, strict=True)]
     sheet = pictures.beside(paths[0], "p2p")
     pictures.write_new(sheet, pictures.png(captioned(f"seed {number}", labelled, cell=256)))

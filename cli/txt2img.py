@@ -19,12 +19,14 @@ from .options import (
     AllowPickleOption,
     BcuOption,
     BoostOption,
+    ByDateOption,
     ConceptOption,
     EditOption,
     ExciteOption,
     JsonOption,
     ModelOption,
     PromptsOption,
+    ShowOption,
     TrustOption,
     VectorsOption,
 )
@@ -106,6 +108,8 @@ def txt2img(
     again: Annotated[
         Path | None, typer.Option("--from", metavar="PICTURE", help="Make this picture again; options given here win.")
     ] = None,
+    by_date: ByDateOption = False,
+    show: ShowOption = False,
     as_json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar and no paths.")] = False,
     allow_pickle: AllowPickleOption = False,
@@ -147,7 +151,7 @@ def txt2img(
     if compare and any(each.plan.update is None for each in wanted):
         raise UserError("--compare draws each picture without BCU as well, and here is none to leave out: add --bcu")
     seeds = request.seeds(seed, count, batch_size, recorded)
-    folder = output_folder(out)
+    folder = output_folder(outputs.dated(out, by_date))
 
     loaded = loading.load(asked, allow_pickle)
     asked = settings.completed(asked, loaded)
@@ -162,7 +166,7 @@ def txt2img(
     for batch in batches:
         for saved in _draw_and_save(loaded, batch, folder, extras, quiet or as_json):
             replace(saved, comments=(*notes, *foreign.unread_in_prompt(saved.recipe.prompt), *saved.comments)).tell(
-                as_json, quiet
+                as_json, quiet, show
             )
 
 

@@ -25,7 +25,10 @@ def shortened(text: str, limit: int = 80) -> str:
 def meant(given: str, known: Iterable[str]) -> str:
     """ " (did you mean X?)" with the nearest of the `known` words, and nothing where none is near."""
     spelled = {word.casefold(): word for word in known}
-    close = difflib.get_close_matches(given.strip().casefold(), spelled, n=1)
+    asked = given.strip().casefold()
+    close = difflib.get_close_matches(asked, spelled)
+    # Letters that changed places are the likelier slip: form is from, and not norm.
+    close.sort(key=lambda word: sorted(word) != sorted(asked))
     return f" (did you mean {spelled[close[0]]}?)" if close else ""
 
 

@@ -75,7 +75,7 @@ def test_a_dead_link_fails_the_build(tmp_path: Path) -> None:
         (tmp_path / "docs" / "index.md").write_text(f"# A\n\n[link]({target})\n", encoding="utf-8")
         (tmp_path / "docs" / "other.md").write_text("# B\n", encoding="utf-8")
         done = subprocess.run(
-            [sys.executable, "-m", "mkdocs", "build", "--quiet"],
+            [sys.executable, "-m", "mkdocs", "build"],
             cwd=tmp_path,
             env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
             capture_output=True,
