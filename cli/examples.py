@@ -28,6 +28,8 @@ EXAMPLES: Mapping[str, str] = {
     "bench overhead": "ebca bench overhead --arch tiny --repeats 3",
     "bench picture": "ebca bench picture --steps 20 --repeats 3",
     "bench p2p": "ebca bench p2p --arch tiny --repeats 3",
+    "bench excite": "ebca bench excite --arch tiny --repeats 2",
+    "bench similarity": "ebca bench similarity pictures --scorers clip",
     "bench alignment": "ebca bench alignment --quick --out alignment",
     "bench editing": "ebca bench editing --scenes 4 --out editing",
     "bench inversions": "ebca bench inversions --scenes 4 --no-photographs --out inversions",

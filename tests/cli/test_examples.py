@@ -28,6 +28,7 @@ SHORTER = {
     "bench overhead": "--repeats 1 --size 8x8",
     "bench picture": "--repeats 1 --steps 1",
     "bench p2p": "--repeats 1 --size 8x8",
+    "bench excite": "--repeats 1 --size 8x8 --picture-repeats 0",
     "bench alignment": "--limit 2 --steps 2",
     "bench editing": "--scenes 1 --steps 2",
     "bench inversions": "--scenes 1 --steps 2",
@@ -72,6 +73,9 @@ def _made_before(path: str, ebca: Ebca) -> None:
         done = ebca("txt2img", "a red circle", "--steps", 1, "--out", "drawn")
         assert done.exit_code == 0, done.output
         next(Path("drawn").glob("*.png")).rename("picture.png")
+    if path == NEEDS_WEIGHTS:
+        done = ebca("txt2img", "a red circle", "--steps", 1, "--out", "pictures")
+        assert done.exit_code == 0, done.output
     if path == "heads merge":
         for part, name in (("1/2", "a.json"), ("2/2", "b.json")):
             common = ("--concepts", "concepts.yaml", "--prompts", "prompts.txt", "--steps", 1)
@@ -96,6 +100,8 @@ def test_no_example_is_of_a_command_that_is_gone() -> None:
     assert set(EXAMPLES) == {" ".join(page) for page in PAGES}
 
 
+# The tests have no network, and here no CLIP either.
+NEEDS_WEIGHTS = "bench similarity"
 # The benchmarks' smallest measurements still take a while.
 LONG = tuple(path for path in EXAMPLES if path.startswith("bench") or path == "heads weaken")
 
@@ -107,4 +113,7 @@ def test_the_example_works(path: str, folder: Path, ebca: Ebca) -> None:
     _made_before(path, ebca)
     arguments = shlex.split(EXAMPLES[path])[1:] + shlex.split(SHORTER.get(path, ""))
     done = ebca(*arguments)
+    if path == NEEDS_WEIGHTS:
+        assert done.exit_code == 2 and "CLIP" in done.output, done.output
+        return
     assert done.exit_code == 0, done.output
