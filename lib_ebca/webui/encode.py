@@ -119,8 +119,10 @@ def second_steps(p: Any, hires: bool) -> int | None:
 def subprompts(prompt: str, steps: int, hires_steps: int | None = None) -> list[list[tuple[int, str]]]:
     """The parts of a prompt that ``AND`` divides, each with its stages: the step it lasts to, and the text."""
     indexes, flat, _ = prompt_parser.get_multicond_prompt_list([prompt])
+    # Neo has left the old way behind, and its parser does not take the word.
+    old = getattr(shared.opts, "use_old_scheduling", None)
     schedules = prompt_parser.get_learned_conditioning_prompt_schedules(
-        flat, steps, hires_steps, shared.opts.use_old_scheduling
+        flat, steps, hires_steps, *(() if old is None else (old,))
     )
     return [[(end, text) for end, text in schedules[index]] for index, _ in indexes[0]]
 

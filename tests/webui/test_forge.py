@@ -229,6 +229,25 @@ def _swapped(host: Any, other: dict[str, Tensor], step: int) -> None:
         network(host.shared.sd_model).load_state_dict(renamed)
 
 
+def test_neo_knows_no_old_scheduling(host: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from modules import prompt_parser
+
+    found = prompt_parser.get_learned_conditioning_prompt_schedules
+    prompt = "a [cat:dog:0.5] <edit:[hat:shirt:0.5]:0.5> <boost:cat:2>"
+    wanted = host.make(prompt=prompt)
+    del host.shared.opts.data["use_old_scheduling"]
+    seen: list[tuple[bool, ...]] = []
+
+    def schedules(prompts: Any, base_steps: int, hires_steps: int | None = None, *old: bool) -> Any:
+        seen.append(old)
+        return found(prompts, base_steps, hires_steps, *old)
+
+    monkeypatch.setattr(prompt_parser, "get_learned_conditioning_prompt_schedules", schedules)
+    assert torch.equal(host.make(prompt=prompt), wanted)
+    # The stand-in's own calls name it.
+    assert () in seen
+
+
 def test_sdxl_has_two_engines_and_a_vector(host: Any) -> None:
     host.shared.sd_model = forge_model(sdxl=True)
     plain = host.make(prompt=PLAIN)

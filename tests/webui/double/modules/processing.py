@@ -52,6 +52,11 @@ class Processing:
         self.__dict__.update(asked)
 
     @property
+    def old_scheduling(self) -> list[bool]:
+        """Neo has no such setting."""
+        return [value for name, value in shared.opts.data.items() if name == "use_old_scheduling"]
+
+    @property
     def sd_model(self) -> Any:
         return shared.sd_model
 
@@ -88,7 +93,7 @@ class Processing:
         for cache in caches:
             if cache[0] == key:
                 return cache[1]
-        caches[0][1] = function(shared.sd_model, prompts, steps, hires_steps, shared.opts.use_old_scheduling)
+        caches[0][1] = function(shared.sd_model, prompts, steps, hires_steps, *self.old_scheduling)
         caches[0][0] = key
         return caches[0][1]
 
