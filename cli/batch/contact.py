@@ -5,11 +5,12 @@ from __future__ import annotations
 import base64
 import html
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib_ebca.studio import infotext, pictures
+from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.sheet import contact_sheet
 
 from .grid import Cube
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _TEMPLATE = Path(__file__).with_name("contact.html")
 _CELL, _LONGEST_SIDE = 256, 16384  # pixels
+_MARK = "EBCA contact sheet"  # in every sheet and page of ours, as it is
 _MISSING = (8, "lightgrey")  # side and colour of what stands for a picture that is not there
 
 
@@ -41,8 +43,7 @@ def sheets(cube: Cube, store: Store, made: dict[str, Line]) -> Iterator[tuple[st
             for y in cube.down.values
         ]
         sheet = contact_sheet("   ".join([cube.title, *turned]), columns, rows, cell=max(cell, 1))
-        name = "-".join(safe(part) for part in ("grid", cube.job, *page))
-        yield f"{name}.png", pictures.png(sheet)
+        yield _sheet_name(cube, page), pictures.png(sheet, made_by=_MARK)
 
 
 def page(cube: Cube, store: Store, made: dict[str, Line]) -> tuple[str, bytes]:
@@ -60,7 +61,24 @@ def page(cube: Cube, store: Store, made: dict[str, Line]) -> tuple[str, bytes]:
     text = _TEMPLATE.read_text(encoding="utf-8")
     for name, value in filled.items():
         text = text.replace(f"<!--{name}-->", value)
-    return f"{safe(f'grid-{cube.job}')}.html", text.encode()
+    return _page_name(cube), text.encode()
+
+
+def refuse_others(cubes: Iterable[Cube], store: Store) -> None:
+    """Raises UserError where a sheet or a page would take the place of a file that is none of ours."""
+    for cube in cubes:
+        for name in (*(_sheet_name(cube, page) for page in cube.pages), _page_name(cube)):
+            there = store.read(name)
+            if there is not None and _MARK.encode() not in there:
+                raise UserError(f"{store.url} holds a file {name} that is no sheet of ours: move it away")
+
+
+def _sheet_name(cube: Cube, page: tuple[str, ...]) -> str:
+    return "-".join(safe(part) for part in ("grid", cube.job, *page)) + ".png"
+
+
+def _page_name(cube: Cube) -> str:
+    return f"{safe(f'grid-{cube.job}')}.html"
 
 
 def _sliders(cube: Cube) -> str:

@@ -65,8 +65,9 @@ def grid(
     )
     asked = asked_in(jobs, options)
     laid_out = cubes(asked.items, x, y)
-    summary = carried_out(asked, options)
     store = Store(out)
+    contact.refuse_others(laid_out, store)
+    summary = carried_out(asked, options)
     made = Manifest(store).read().made
     for cube in laid_out:
         for file, data in (*contact.sheets(cube, store, made), contact.page(cube, store, made)):

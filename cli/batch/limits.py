@@ -8,7 +8,7 @@ from typing import Any
 
 from .source import JobsError, Place
 
-MOST = 10**6  # pictures of one run
+MOST = 10**5  # pictures of one run: read in half a minute
 _MOST_FILES = 100  # each time one is included
 _MOST_TEXT = 10**9  # characters of all jobs, written out
 

@@ -66,13 +66,15 @@ def _publish(part: Path, path: Path) -> None:
         part.replace(path)
 
 
-def png(image: Image, parameters: str | None = None) -> bytes:
-    """The picture as a PNG, with the WebUI's "parameters" text if there is one."""
+def png(image: Image, parameters: str | None = None, made_by: str | None = None) -> bytes:
+    """The picture as a PNG, with the WebUI's "parameters" text if there is one, and what made it as its "Software"."""
     from PIL.PngImagePlugin import PngInfo
 
     text = PngInfo()
     if parameters is not None:
         text.add_text("parameters", parameters)
+    if made_by is not None:
+        text.add_text("Software", made_by)
     data = io.BytesIO()
     image.save(data, format="PNG", pnginfo=text)
     return data.getvalue()

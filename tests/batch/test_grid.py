@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.batch.contact import refuse_others
 from cli.batch.grid import cubes
+from cli.batch.store import Store
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import open_picture
 from tests.batch.conftest import Write, asked
@@ -95,3 +97,17 @@ def test_sheets_and_page(write: Write, ebca: Ebca, tmp_path: Path) -> None:
         assert cell["text"].startswith("a cat </script> on a sofa")
     missing = json.loads(Page((out / "grid-bad.html").read_text()).facts)["cells"]
     assert [cell["source"] is None for cell in missing] == [False, True]
+    # Its own it may lay out again.
+    refuse_others([cube], Store(str(out)))
+
+
+@pytest.mark.parametrize("name", ["grid-cats-2.png", "grid-cats.html"])
+def test_a_file_of_somebody_elses_is_no_sheet(write: Write, ebca: Ebca, tmp_path: Path, name: str) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / name).write_bytes(b"mine")
+    result = ebca("grid", write(JOB), "--out", out)
+    assert result.exit_code == 2
+    assert f"holds a file {name} that is no sheet of ours: move it away" in " ".join(result.output.split())
+    assert [path.name for path in out.iterdir()] == [name]
+    assert (out / name).read_bytes() == b"mine"
