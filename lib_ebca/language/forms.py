@@ -17,7 +17,9 @@ from lib_ebca.language.scanning import FORMS, NUMBER, Directive, DirectiveError,
 Part = ContextUpdate | Edit | Boost | Concept | Excite
 
 _TO_ESCAPE = re.compile(r"[\\:<>]")
-_EDIT_KEYS = ("from", "until", "attn", "norm")
+_EDIT_KEYS = ("from", "until", "attn", "norm", "gfrom", "guntil")
+_FIELDS = {"from": "start", "gfrom": "gamma_start", "guntil": "gamma_until"}
+"""Arguments that are called otherwise in Python, where from is a word of its own."""
 _UPDATE_KEYS = ("from", "until", "schedule", "ratio", "prior")
 _WORD_KEYS = ("schedule", "prior")
 _EXCITE_KEYS = ("scale", "until", "refine", "concept")
@@ -29,7 +31,7 @@ def read(directive: Directive) -> Part:
     try:
         return _READERS[directive.name](directive)
     except PlanError as error:
-        field = "from" if error.field == "start" else error.field
+        field = next((key for key, name in _FIELDS.items() if name == error.field), error.field)
         directive.refuse(f"{field} is {error.shown}: it should be {error.expected}")
 
 
@@ -106,7 +108,7 @@ def _values(directive: Directive, keys: tuple[str, ...]) -> dict[str, Any]:
             escape = "" if directive.name == "bcu" else " (a colon that belongs to the text is written \\:)"
             argument = f"{shortened(key, 30)!r}{meant(key, keys)}"
             directive.refuse(f"{directive.name} does not know the argument {argument}: {known}{escape}")
-        name = "start" if key == "from" else key  # from is a word of Python's own
+        name = _FIELDS.get(key, key)
         if name in values:
             directive.refuse(f"{key} should be given once")
         if key in _WORD_KEYS:
@@ -176,7 +178,7 @@ def _escape(special: re.Match[str]) -> str:
 
 
 def _write_values(part: Part, usual: Part, keys: tuple[str, ...]) -> str:
-    fields = [(key, "start" if key == "from" else key) for key in keys]
+    fields = [(key, _FIELDS.get(key, key)) for key in keys]
     values = [(key, getattr(part, name)) for key, name in fields if getattr(part, name) != getattr(usual, name)]
     return "".join(f":{key}={value if isinstance(value, str) else _write_number(value)}" for key, value in values)
 

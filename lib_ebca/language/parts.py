@@ -54,7 +54,9 @@ class Edit:
     """One editorial prompt, averaged into the output of every cross-attention layer (CACAO).
 
     `text` is an ordinary prompt, emphasis and all. The sign of `strength` (alpha) is its direction: positive adds,
-    negative takes away. `attn` and `norm` are BCU on the editorial context, in the same window. Raises PlanError.
+    negative takes away. `attn` and `norm` are BCU on the editorial context, in the same window unless `gamma_start` or
+    `gamma_until` gives them an end of their own (the published alpha_tau is `start`, gamma_tau `gamma_start`; steps
+    outside the strength's window count under drift alone). Raises PlanError.
     """
 
     text: str
@@ -63,12 +65,28 @@ class Edit:
     until: float = 1.0
     attn: float = 0.0
     norm: float = 0.0
+    gamma_start: float | None = None
+    gamma_until: float | None = None
 
     def __post_init__(self) -> None:
         start, until = window(self.start, self.until)
+        try:
+            window(*self.gamma_window)
+        except PlanError as error:
+            expected = error.expected.replace("at most until", "at most the end of the gammas' window")
+            raise PlanError(f"gamma_{error.field}", error.value, expected) from None
+        for name in ("gamma_start", "gamma_until"):
+            if getattr(self, name) is not None:
+                set_fields(self, **{name: number(name, getattr(self, name))})
         set_fields(self, text=filled_text("text", self.text, "a prompt that is not empty"), start=start, until=until)
         for name in ("strength", "attn", "norm"):
             set_fields(self, **{name: number(name, getattr(self, name))})
+
+    @property
+    def gamma_window(self) -> tuple[float, float]:
+        """From and until of `attn` and `norm`."""
+        start = self.start if self.gamma_start is None else self.gamma_start
+        return start, self.until if self.gamma_until is None else self.gamma_until
 
     @property
     def active(self) -> bool:

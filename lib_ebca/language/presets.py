@@ -71,7 +71,7 @@ _ALL = (
     Preset(
         "faces",
         "edit",
-        Plan(None, (Edit("a goat, a photography of a goat", 0.6, 0.35, attn=1e-3, norm=1e-3),)),
+        Plan(None, (Edit("a goat, a photography of a goat", 0.6, 0.35, attn=1e-3, norm=1e-3, gamma_start=0.3),)),
         "a photography of a cat",
         f"{PAPER}, real image editing; the authors' settings for animal faces (AFHQ)",
         drift=True,

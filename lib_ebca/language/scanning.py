@@ -15,7 +15,7 @@ from typing import NoReturn
 from lib_ebca.language.checks import shortened
 
 FORMS = {
-    "edit": "<edit:TEXT:STRENGTH>, then if wanted :from=0.5 :until=1 :attn=6e-4 :norm=6e-4",
+    "edit": "<edit:TEXT:STRENGTH>, then if wanted :from=0.5 :until=1 :attn=6e-4 :norm=6e-4 :gfrom=0.3 :guntil=1",
     "bcu": "<bcu> or <bcu:ATTN:NORM>, then if wanted :from=0 :until=1 :schedule=constant :ratio=0.9 :prior=paper",
     "boost": "<boost:WORD:FACTOR>, where WORD may be a phrase, WORD#2 or *",
     "concept": "<concept:WORD:Color> or <concept:WORD:Color=2:Plants=-1>, then if wanted :from=0 :until=1 :clamp=9",

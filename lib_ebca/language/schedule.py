@@ -66,7 +66,8 @@ def update_table(update: ContextUpdate, field: Literal["attn", "norm"], steps: i
 
 def edit_table(edit: Edit, field: Literal["strength", "attn", "norm"], steps: int) -> tuple[float, ...]:
     """One number of `edit` at each evaluation: 0 outside its window. steps + 1 entries. Raises PlanError for steps."""
-    return _windowed(table("constant", getattr(edit, field), steps), edit.start, edit.until, steps)
+    start, until = (edit.start, edit.until) if field == "strength" else edit.gamma_window
+    return _windowed(table("constant", getattr(edit, field), steps), start, until, steps)
 
 
 def strength_tables(edits: Sequence[Edit], steps: int) -> list[tuple[float, ...]]:

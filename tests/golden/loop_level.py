@@ -115,16 +115,16 @@ def _plan(meta: dict[str, Any]) -> Plan:
     schedule = meta["gamma_schedule"]
     tau = schedule.get("gamma_tau")
     window = {"step": {"start": tau}, "reverse_step": {"until": tau}}.get(schedule["name"], {})
+    window["ratio"] = schedule.get("ratio")
     update = ContextUpdate(schedule["gamma_attn_src"], schedule["gamma_norm_src"], schedule=schedule["name"], **window)
     if "edits" not in meta:
         return Plan(update)
-    # Taken row by row: where a strength and its gammas start at different times, the gammas are zero in all cases.
-    columns = (meta["edits"][name] for name in ("alpha", "dir", "alpha_tau", "gac", "gnc"))
+    columns = (meta["edits"][name] for name in ("alpha", "dir", "alpha_tau", "gac", "gnc", "gamma_tau"))
     return Plan(
         update,
         tuple(
-            Edit(f"edit {number}", signed(alpha, direction), start, attn=attn, norm=norm)
-            for number, (alpha, direction, start, attn, norm) in enumerate(zip(*columns, strict=True))
+            Edit(f"edit {number}", signed(alpha, direction), start, attn=attn, norm=norm, gamma_start=gammas)
+            for number, (alpha, direction, start, attn, norm, gammas) in enumerate(zip(*columns, strict=True))
         ),
     )
 
