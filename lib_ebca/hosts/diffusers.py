@@ -30,10 +30,23 @@ from lib_ebca.hosts.following import blending
 from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import Life, replaced, shadow_of
 from lib_ebca.hosts.run import HostError, Run
-from lib_ebca.hosts.unet import Arguments, announced, cross_attention_layers, installed, is_compiled, own_projections
+from lib_ebca.hosts.unet import (
+    Arguments,
+    announced,
+    cross_attention_layers,
+    has_compiled_blocks,
+    installed,
+    is_compiled,
+    own_projections,
+)
 from lib_ebca.language.checks import shortened
 from lib_ebca.language.plan import Plan
 from lib_ebca.methods.head_vectors import HeadVectors
+
+BLOCKS = (
+    "The UNet's blocks were compiled one by one, and under a plan they run uncompiled: "
+    "unet.compile() compiles the whole, which stays compiled."
+)
 
 __all__ = ["HostError", "Run", "encoded", "energy_attention", "executed_steps"]
 
@@ -105,7 +118,11 @@ def energy_attention(
         stack.enter_context(installed(unet, lambda: conductor.cascade, run.tell, bool(following)))
         if any(follow.blend for follow in following):
             stack.enter_context(replaced(pipe.scheduler, "step", blending(pipe.scheduler.step, conductor.blend)))
-        if (recording or following) and is_compiled(pipe.unet):
+        if has_compiled_blocks(pipe.unet):
+            # A graph of one block serves them all, and each of our layers has a place of its own in the cascade.
+            run.tell(BLOCKS)
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        elif (recording or following) and is_compiled(pipe.unet):
             # What leaves the graph in every layer, records and rows' numbers: the pieces would take longer than they
             # save.
             stack.enter_context(torch.compiler.set_stance("force_eager"))

@@ -152,6 +152,11 @@ def is_compiled(unet: nn.Module) -> bool:
     return "_compiled_call_impl" in vars(unet) or hasattr(unet, "_orig_mod")
 
 
+def has_compiled_blocks(unet: nn.Module) -> bool:
+    """Whether parts of the UNet run as graphs of their own, by ``unet.compile_repeated_blocks()``."""
+    return not is_compiled(unet) and any("_compiled_call_impl" in vars(module) for module in unet.modules())
+
+
 def own_projections(unet: UNet2DConditionModel) -> list[Projections]:
     """The parts of the layers that the fused form may stand in for, in their order."""
     layers = enumerate(cross_attention_layers(unet))

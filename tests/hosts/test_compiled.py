@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from lib_ebca import Plan
-from lib_ebca.hosts.diffusers import energy_attention
+from lib_ebca.hosts.diffusers import BLOCKS, energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers
 from lib_ebca.language.directives import parse
 from tests import tiny_pipe
@@ -98,3 +98,26 @@ def test_what_is_kept_is_made_at_the_scale_of_the_lora() -> None:
     wanted = sample(eager, EDITS, cross_attention_kwargs=half)
     assert torch.equal(sample(graph, EDITS, cross_attention_kwargs=half), wanted)
     assert not torch.allclose(sample(eager, EDITS), wanted, atol=1e-3)
+
+
+@pytest.mark.parametrize("fullgraph", [False, True])
+def test_blocks_that_were_compiled_one_by_one_run_uncompiled_under_a_plan(fullgraph: bool, counters: Any) -> None:
+    # More blocks than dynamo makes graphs of one function.
+    eager, graph = tiny_pipe.sd1(layers_per_block=4), tiny_pipe.sd1(layers_per_block=4)
+    graph.unet.compile_repeated_blocks(fullgraph=fullgraph, backend="eager")
+    wanted = sample(eager, Plan())
+    assert torch.equal(sample(graph, Plan()), wanted)
+    graphs = counters["stats"]["unique_graphs"]
+    assert graphs
+    with energy_attention(graph, EDITS) as run:
+        found = graph(
+            "a cat on a sofa",
+            negative_prompt="",
+            num_inference_steps=STEPS,
+            output_type="latent",
+            generator=torch.Generator().manual_seed(0),
+        ).images
+    assert run.comments == [BLOCKS]
+    assert torch.equal(found, sample(eager, EDITS))
+    assert torch.equal(sample(graph, Plan()), wanted)
+    assert counters["stats"]["unique_graphs"] == graphs
