@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,9 +17,14 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
+_NUMBERS = {"integer": "a whole number", "number": "a number"}
+
+
 @contextmanager
-def sentences() -> Iterator[None]:
+def sentences(arguments: Sequence[str] = ()) -> Iterator[None]:
     """Ends the command with a sentence: exit code 2 for what the user can put right, 130 for Ctrl-C.
+
+    `arguments` are the command's, in which the value of an option that is no number is looked up.
 
     Anything else passes through with its traceback: it is a defect, and the traceback is what a report needs.
     Raises typer.Exit.
@@ -30,7 +35,7 @@ def sentences() -> Iterator[None]:
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     except Exception as error:
-        sentence = _sentence(error)
+        sentence = _sentence(error) or _no_number(error, arguments)
         if sentence is None:
             raise
         say(f"Error: {_in_a_line(sentence)}", err=True)
@@ -65,4 +70,18 @@ def _sentence(error: Exception) -> str | None:
         return str(error)
     if kind.__name__ == "OutOfMemoryError":
         return "the device has not enough memory for this: use a smaller --batch-size, --width and --height, or --dtype"
+    return None
+
+
+def _no_number(error: Exception, arguments: Sequence[str]) -> str | None:
+    """In our words, of an option that the parser of the command line found to be no number."""
+    options = getattr(getattr(error, "param", None), "opts", ())
+    wanted = next((ours for kind, ours in _NUMBERS.items() if f"valid {kind}" in str(error)), None)
+    if type(error).__name__ != "BadParameter" or wanted is None:
+        return None
+    for place, argument in enumerate(arguments):
+        name, given, value = argument.partition("=")
+        if name in options:
+            value = value if given else next(iter(arguments[place + 1 :]), "")
+            return f"{name} is {value!r}: it should be {wanted}"
     return None

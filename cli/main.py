@@ -21,7 +21,8 @@ class EbcaGroup(ExampleGroup):
     """The group of all sub-commands: whichever of them fails does so with a sentence."""
 
     def invoke(self, ctx: Any) -> Any:
-        with sentences():
+        # Gone from the context once a command has read them.
+        with sentences([*getattr(ctx, "_protected_args", ()), *ctx.args]):
             return super().invoke(ctx)
 
 

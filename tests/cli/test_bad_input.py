@@ -32,6 +32,8 @@ def refused(result: Result, *says: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
+        ((PROMPT, "--seed", "1.5"), ("--seed is '1.5': it should be a whole number",)),
+        ((PROMPT, "--cfg=abc"), ("--cfg is 'abc': it should be a number",)),
         ((f"{PROMPT} <edit:dog:0.5:when=1>",), ("<edit:dog:0.5:when=1>", "when")),
         ((f"{PROMPT} <edit:dog",), ("<edit:dog", "closing")),
         ((PROMPT, "--edit", "dog"), ("--edit 'dog'", "STRENGTH")),
