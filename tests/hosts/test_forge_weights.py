@@ -12,7 +12,7 @@ from lib_ebca.attention.adjoint import NotLinearError, adjoint
 from lib_ebca.hosts import forge
 from lib_ebca.hosts.forge_weights import KeyProjection, fingerprint
 from lib_ebca.language.directives import parse
-from tests.hosts import tiny_forge
+from tests.hosts import forge_linears, tiny_forge
 from tests.hosts.test_forge import UNCONDITIONAL_FIRST, called
 from tests.hosts.test_ldm import PLANS, cascade
 
@@ -23,36 +23,36 @@ STEP = torch.randn(2, 3, 6, generator=torch.Generator().manual_seed(2))
 
 
 def scaled() -> nn.Module:
-    found = tiny_forge.Linear(WEIGHT)
+    found = forge_linears.Linear(WEIGHT)
     found.scale_weight = torch.tensor(0.5)
     return found
 
 
 def added() -> nn.Module:
-    found = tiny_forge.Linear(WEIGHT)
+    found = forge_linears.Linear(WEIGHT)
     found.forge_online_loras["weight"] = ADDED
     return found
 
 
 def functions() -> nn.Module:
-    found = tiny_forge.CastingLinear(WEIGHT)
+    found = forge_linears.CastingLinear(WEIGHT)
     found.weight_function.append(lambda weight: weight + ADDED)
     return found
 
 
 def biased() -> nn.Module:
-    return tiny_forge.Linear(WEIGHT, torch.randn(6, generator=torch.Generator().manual_seed(3)))
+    return forge_linears.Linear(WEIGHT, torch.randn(6, generator=torch.Generator().manual_seed(3)))
 
 
 KINDS: dict[str, tuple[Any, Tensor, bool]] = {
-    "plain": (lambda: tiny_forge.Linear(WEIGHT), WEIGHT, True),
-    "kind of nn.Linear": (lambda: tiny_forge.CastingLinear(WEIGHT), WEIGHT, True),
-    "half as wide": (lambda: tiny_forge.Linear(WEIGHT.half()), WEIGHT.half().float(), True),
+    "plain": (lambda: forge_linears.Linear(WEIGHT), WEIGHT, True),
+    "kind of nn.Linear": (lambda: forge_linears.CastingLinear(WEIGHT), WEIGHT, True),
+    "half as wide": (lambda: forge_linears.Linear(WEIGHT.half()), WEIGHT.half().float(), True),
     "scaled": (scaled, WEIGHT * 0.5, False),
     "network on the fly": (added, WEIGHT + ADDED, False),
     "functions": (functions, WEIGHT + ADDED, False),
     "bias": (biased, WEIGHT, False),
-    "packed": (lambda: tiny_forge.PackedLinear(WEIGHT), WEIGHT, False),
+    "packed": (lambda: forge_linears.PackedLinear(WEIGHT), WEIGHT, False),
 }
 
 
@@ -76,7 +76,7 @@ def test_what_is_not_linear_is_refused() -> None:
         KeyProjection(Squared()).adjoint(LIKE)(STEP)
 
 
-@pytest.mark.parametrize("linear", [tiny_forge.Linear, tiny_forge.CastingLinear])
+@pytest.mark.parametrize("linear", [forge_linears.Linear, forge_linears.CastingLinear])
 @pytest.mark.parametrize("inference", [False, True])
 def test_other_weights_in_the_same_modules_are_noticed(linear: Any, inference: bool) -> None:
     """A refiner that is loaded over the first model, between two evaluations of a pass."""

@@ -197,10 +197,9 @@ def test_other_weights_in_the_same_modules_within_a_pass(host: Any) -> None:
     prompt = "a cat <bcu:0.05:0.1> <edit:dog:0.6>"
     swapped = host.make(prompt=prompt, on_step=swap)
     host.shared.sd_model = forge_model()
-    kinds = [tiny_forge.Linear, _Packed]
     for layer in network(host.shared.sd_model).modules():
         if isinstance(layer, tiny_forge.CrossAttention):
-            layer.to_k = kinds[1](layer.to_k)
+            layer.to_k = _Packed(layer.to_k)
     # Probed matrices and kept keys go the same way as weights that are read.
     assert close(host.make(prompt=prompt, on_step=lambda step: _swapped(host, other, step)), swapped)
 
