@@ -64,7 +64,7 @@ def test_long_prompts_without_emphasis_are_cut_off_as_diffusers_does() -> None:
 
 @pytest.mark.parametrize("emphasis", [False, True])
 def test_a_word_of_the_second_prompt_alone_is_boosted(sdxl: Any, emphasis: bool) -> None:
-    asked = {"prompt_2": "a dog on a castle", "emphasis": emphasis}
+    asked: dict[str, Any] = {"prompt_2": "a dog on a castle", "emphasis": emphasis}
     plain, boosted = (
         sample(sdxl, parse(f"<bcu:0.05:0.1> {boost}").plan, "a cat", **asked) for boost in ("", "<boost:castle:5>")
     )
