@@ -20,7 +20,7 @@ from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.prompts import PromptEncoder, encode_apart, encode_batch
 from lib_ebca.hosts.run import HostError, Run
 from lib_ebca.language.plan import Plan
-from lib_ebca.language.words import TokenisedPrompt, WordError, boost_weights
+from lib_ebca.language.words import TokenisedPrompt, WordError, boost_weights, tokenise
 from lib_ebca.methods.head_vectors import HeadVectors
 
 _ASKED = {"prompt", "negative_prompt", "num_images_per_prompt", "do_classifier_free_guidance"}
@@ -45,10 +45,12 @@ def announcing(
     run: Run,
     vectors: HeadVectors | None = None,
     as_webui: bool = False,
+    leaving_plain: bool = False,
 ) -> Callable[..., Any]:
     """``pipe.encode_prompt`` that reads prompts the WebUI's way and announces the call's batch.
 
-    ``as_webui``: clip skip and padding are the WebUI's too, not diffusers'.
+    ``as_webui``: clip skip and padding are the WebUI's too, not diffusers'. ``leaving_plain``: prompts that both ways
+    read alike stay the pipeline's own, to the bit also in a batch.
     """
     name = encoding_of(pipe)
     original = getattr(pipe, name)
@@ -63,7 +65,7 @@ def announcing(
         with lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
             tokenised = _tokenised(asked, encoder)
             seconds = _seconds(asked, encoder) if tokenised else None
-            if emphasis and tokenised is not None:
+            if emphasis and tokenised is not None and not (leaving_plain and _all_plain(asked, encoder)):
                 alike = seconds is None and not asked.get("negative_prompt_2")
                 apart = (
                     as_webui and alike and _may_stand_apart(tokenised, asked["negative_prompt"], encoder, plans, run)
@@ -139,6 +141,13 @@ def _seconds(asked: dict[str, Any], encoder: PromptEncoder) -> tuple[TokenisedPr
 def _spread(tokenised: Sequence[TokenisedPrompt] | None, pictures: int) -> tuple[TokenisedPrompt, ...]:
     """One for each picture, of a batch in which every prompt's pictures stand together."""
     return tuple(tokenised[i * len(tokenised) // pictures] for i in range(pictures)) if tokenised else ()
+
+
+def _all_plain(asked: dict[str, Any], encoder: PromptEncoder) -> bool:
+    """Whether every prompt of a call is read alike with and without emphasis."""
+    names = ("prompt", "prompt_2", "negative_prompt", "negative_prompt_2")
+    texts = [text for name in names if asked.get(name) for text in _listed(asked[name])]
+    return all(encoder.tokenise(text) == tokenise(encoder.tokenizer, text, literal=True) for text in texts)
 
 
 def _may_stand_apart(

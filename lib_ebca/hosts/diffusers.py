@@ -95,7 +95,7 @@ def energy_attention(
     recording = record_energies or record_maps
     if not any(each.active for each in plans) and not recording:
         # What a prompt means does not hang on whether the plan acts.
-        with _read(pipe, run, as_webui) if emphasis else nullcontext():
+        with _read(pipe, run, as_webui, leaving_plain=not as_webui) if emphasis else nullcontext():
             yield run
         return
     _refuse_nesting(pipe)
@@ -138,14 +138,14 @@ def encoded(pipe: Any, as_webui: bool = False) -> Iterator[Run]:
 
 
 @contextmanager
-def _read(pipe: Any, run: Run, as_webui: bool) -> Iterator[None]:
+def _read(pipe: Any, run: Run, as_webui: bool, leaving_plain: bool = False) -> Iterator[None]:
     try:
         name = encoding_of(pipe)
     except HostError:
         # What cannot be served is left as it is, and no plan asks for more.
         yield
         return
-    reading = announcing(pipe, lambda announcement: None, (Plan(),), True, run, as_webui=as_webui)
+    reading = announcing(pipe, lambda _: None, (Plan(),), True, run, as_webui=as_webui, leaving_plain=leaving_plain)
     with replaced(pipe, name, reading):
         yield
 
