@@ -67,15 +67,49 @@
 
     async function refresh(panel, textarea, chips) {
         const prompt = textarea.value;
-        const found = prompt.trim() === "" ? {error: null, words: []} : await ask("check", {prompt: prompt});
+        const found = await ask("check", {prompt: prompt});
         if (found === null || textarea.value !== prompt) {
             return;
         }
         panel.replaceChildren();
-        if (found.error !== null) {
-            showFault(panel, textarea, found.error);
-        } else if (chips()) {
+        document.body.classList.toggle("ebca-with-xl", found.xl);
+        found.errors.forEach((error) => showFault(panel, textarea, error));
+        if (chips()) {
             found.words.forEach((word) => showChip(panel, textarea, word));
+        }
+    }
+
+    // The host leaves the error of the last job where its text will be, until another job is done.
+    function forgetFault(tab) {
+        const log = element("html_log_" + tab);
+        const error = log && log.querySelector(".error");
+        if (error && error.textContent.trim().startsWith("EBCA:")) {
+            error.remove();
+        }
+    }
+
+    function watchJobs(tab) {
+        const button = element(tab + "_generate");
+        if (button && !button.dataset.ebca) {
+            button.dataset.ebca = "watched";
+            button.addEventListener("click", () => forgetFault(tab));
+        }
+    }
+
+    function showHints(tab, hints) {
+        Object.entries(hints).forEach(([name, text]) => {
+            const field = element(`script_${tab}_ebca_${name}`);
+            if (field) {
+                field.title = text;
+            }
+        });
+    }
+
+    async function addHints() {
+        const answer = await fetch("ebca/hints");
+        if (answer.ok) {
+            const hints = await answer.json();
+            ["txt2img", "img2img"].forEach((tab) => showHints(tab, hints));
         }
     }
 
@@ -98,6 +132,9 @@
         // The host also sets the box without an event: a slow look at its value sees that too.
         setInterval(() => {
             if (textarea.value !== shown) {
+                if (shown !== null) {
+                    forgetFault(tab);
+                }
                 shown = textarea.value;
                 changed = Date.now();
             } else if (changed && Date.now() - changed >= PAUSE) {
@@ -146,6 +183,12 @@
             arrange(tab);
         });
         for (let n = 1; n <= EDITS; n++) {
+            const group = element(`script_${tab}_ebca_edit_${n}`);
+            const more = element(`script_${tab}_ebca_edit_${n}_more`);
+            if (group && more) {
+                more.title = "its window, its own step sizes, and a button that removes it";
+                more.addEventListener("click", () => group.classList.toggle("ebca-opened"));
+            }
             const remove = element(`script_${tab}_ebca_edit_${n}_remove`);
             if (remove) {
                 remove.addEventListener("click", () => {
@@ -160,7 +203,9 @@
         ["txt2img", "img2img"].forEach((tab) => {
             watchPrompt(tab);
             watchRows(tab);
+            watchJobs(tab);
         });
+        addHints();
     }
 
     if (typeof onUiLoaded === "function") {

@@ -1,22 +1,24 @@
-"""What the page asks while a prompt is written: its words, the faults of its directives, a word boosted or not."""
+"""What the page asks: the words of a prompt, the faults of its directives, a word boosted or not, hints and pages."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from fastapi import Body
+from fastapi import Body, Response
 from modules import extra_networks, sd_models
 
 from lib_ebca.language import words
 from lib_ebca.language.directives import DirectiveError, parse, write
 from lib_ebca.language.plan import Boost, Excite, Plan
-from lib_ebca.webui import settings, tokens
+from lib_ebca.webui import hints, settings, tokens
 from lib_ebca.webui.encode import subprompts
 from lib_ebca.webui.lifecycle import content_words
 
 _STEPS = 20  # the first stage of a scheduled prompt is the same for any number
+_PASSES: tuple[tuple[int, ...], ...] = ((), (_STEPS,))
 
 
 def add(_: Any, app: Any) -> None:
@@ -28,27 +30,69 @@ def add(_: Any, app: Any) -> None:
     def boost(prompt: str = Body(...), word: str = Body(...)) -> dict[str, Any]:
         return {"prompt": boosted(prompt, word)}
 
+    def told() -> dict[str, str]:
+        return hints.hints()
+
+    def documentation(name: str) -> Any:
+        text = hints.page(name)
+        missing = f"There is no page {name}." if text is None else text
+        return Response(missing, 404 if text is None else 200, media_type="text/plain; charset=utf-8")
+
     # The host's server reads the types of these, and the annotations here are text.
     check.__annotations__ = {"prompt": str}
     boost.__annotations__ = {"prompt": str, "word": str}
+    told.__annotations__ = {}
+    documentation.__annotations__ = {"name": str}
     app.add_api_route("/ebca/check", check, methods=["POST"])
     app.add_api_route("/ebca/boost", boost, methods=["POST"])
+    app.add_api_route("/ebca/hints", told, methods=["GET"])
+    app.add_api_route("/ebca/docs/{name}", documentation, methods=["GET"])
 
 
 def checked(prompt: str) -> dict[str, Any]:
-    """``error`` (message, start, end) or None, and ``words``: name, text, boost (or None) and excite of each chip."""
-    try:
-        parsed = parse(prompt)
-    except DirectiveError as error:
-        return {"error": {"message": str(error), "start": error.start, "end": error.end}, "words": []}
+    """``errors`` (message, start, end), ``words``: name, text, boost (or None) and excite of each chip, and ``xl``.
+
+    ``xl`` is whether the loaded model is an SDXL. Chips are for a prompt without faults.
+    """
+    faults = sorted(_unread(prompt), key=lambda fault: int(fault["start"]))
     encoder = _encoder()
-    if encoder is None:
-        return {"error": None, "words": []}
-    try:
-        chips = _chips(encoder, parsed.text, parsed.plan)
-    except words.WordError as error:
-        return {"error": {"message": str(error), "start": 0, "end": 0}, "words": []}
-    return {"error": None, "words": chips}
+    xl = bool(getattr(sd_models.model_data.sd_model, "is_sdxl", False))
+    if faults or encoder is None:
+        return {"errors": faults, "words": [], "xl": xl}
+    parsed = parse(prompt)
+    faults = [_fault(str(error)) for error in _not_in(encoder, parsed.text, parsed.plan)]
+    return {"errors": faults, "words": [] if faults else _chips(encoder, parsed.text, parsed.plan), "xl": xl}
+
+
+def _unread(prompt: str) -> Iterator[dict[str, Any]]:
+    """What cannot be read in a prompt: a directive that was told is left out for the next one to be found."""
+    while True:
+        try:
+            parse(prompt)
+        except DirectiveError as error:
+            yield _fault(str(error), error.start, error.end)
+            blank = " " * (error.end - error.start)
+            if not blank or prompt[error.start : error.end] == blank:
+                return
+            prompt = prompt[: error.start] + blank + prompt[error.end :]
+        else:
+            return
+
+
+def _fault(message: str, start: int = 0, end: int = 0) -> dict[str, Any]:
+    return {"message": message, "start": start, "end": end}
+
+
+def _not_in(encoder: Any, text: str, plan: Plan) -> Iterator[words.WordError]:
+    """An error for each word that a directive names and the prompt does not hold."""
+    text, _ = extra_networks.parse_prompt(text)
+    first, second = ([stage for stages in subprompts(text, _STEPS, *more) for _, stage in stages] for more in _PASSES)
+    named = [(each.word, each.occurrence) for each in (*plan.boosts, *plan.concepts, *plan.excite)]
+    for word, occurrence in dict.fromkeys(named):
+        try:
+            tokens.boost_weights(encoder, first, (Boost(word, 1.0, occurrence),), second)
+        except words.WordError as error:
+            yield error
 
 
 def boosted(prompt: str, word: str) -> str:

@@ -72,10 +72,16 @@ class Form:
     subjects: str = ""
     subjects_scale: float = PUBLISHED_SCALE
     subjects_until: float = PUBLISHED_UNTIL
+    strength: float = 1.0
+    control: bool = False
 
     @property
     def plan(self) -> Plan:
-        """What the accordion asks for, its checkbox aside. Raises PlanError."""
+        """What the accordion asks for, its checkbox aside. Raises PlanError.
+
+        Negative step sizes, which drive the picture away from its words, are for whoever says so with ``control``.
+        """
+        self._refuse_negative(attn=self.attn, norm=self.norm, strength=self.strength)
         boosts = read_boosts(self.boosts)
         edits = []
         for number, row in enumerate(self.edits, start=1):
@@ -84,14 +90,22 @@ class Form:
             except PlanError as error:
                 raise error.within(f"edit {number}") from None
             if edit is not None:
+                self._refuse_negative(f"edit {number}.", attn=edit.attn, norm=edit.norm)
                 edits.append(edit)
         update = None
-        if self.attn or self.norm or boosts:
+        attn, norm = self.attn * self.strength, self.norm * self.strength
+        if attn or norm or boosts:
             ratio = self.ratio if self.schedule in ("linear", "exp") else None
-            update = ContextUpdate(self.attn, self.norm, self.start, self.until, self.schedule, ratio, self.prior)
+            update = ContextUpdate(attn, norm, self.start, self.until, self.schedule, ratio, self.prior)
         concepts = concept_row.from_row(self.concept_word, self.concept_name, self.concept_factor)
         excites = subject_row.from_row(self.subjects, self.subjects_scale, self.subjects_until)
         return Plan(update, tuple(edits), boosts, concepts, excites)
+
+    def _refuse_negative(self, owner: str = "", **sizes: float) -> None:
+        for name, value in sizes.items():
+            if value < 0 and not self.control:
+                expected = '0 or more (less drives the picture away: allow it with "control")'
+                raise PlanError(owner + name, value, expected)
 
     @property
     def records(self) -> bool:
@@ -111,6 +125,7 @@ class Form:
         concept = concept_row.to_row(plan.concepts) or (cls.concept_word, cls.concept_name, cls.concept_factor)
         rows = tuple(map(EditRow.of, plan.edits)) + (EditRow(),) * (EDITS - len(plan.edits))
         update = plan.update or ContextUpdate(0.0, 0.0)
+        sizes = [update.attn, update.norm, *(size for edit in plan.edits for size in (edit.attn, edit.norm))]
         return cls(
             enabled,
             update.attn,
@@ -129,6 +144,7 @@ class Form:
             subjects=words,
             subjects_scale=scale,
             subjects_until=until,
+            control=min(sizes) < 0,
         )
 
     def to_args(self) -> list[Value]:

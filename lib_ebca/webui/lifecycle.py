@@ -23,6 +23,10 @@ _RECORDS = "ebca_records"
 _HIRES_PROMPTS = "ebca_hires_prompts"
 
 
+class EBCA(ValueError):
+    """What was asked cannot be done; ``str()`` is one sentence, before which the host shows the name of this class."""
+
+
 @dataclass(frozen=True)
 class Batch:
     """What is wanted of the pictures of one batch: in the first pass, and in the hires pass where there is one."""
@@ -104,7 +108,7 @@ class Lifecycle:
             prepare(p.sampler, self._planned(p, batch.form, wanted, prompts, hires))
         except Exception as error:
             # The host would print it and go on without us; what was asked for and cannot be done stops the job.
-            prepare(p.sampler, error)
+            prepare(p.sampler, EBCA(str(error)) if isinstance(error, ValueError) else error)
 
     def postprocess(self, p: Any, processed: Any) -> None:
         """The job is done: what was recorded goes into the gallery after the pictures."""
@@ -143,7 +147,7 @@ def _refuse(p: Any, method: str, error: Exception) -> None:
 
     def fail(*_: Any, **__: Any) -> NoReturn:
         vars(p).pop(method, None)
-        raise error
+        raise EBCA(str(error)) from error
 
     setattr(p, method, fail)
 

@@ -28,8 +28,17 @@ PRESETS = {
     "off": Preset(0.0, 0.0, "the prompt's context stays as it is; edits still act"),
 }
 
+OWN = "your own"
+"""What the page shows where no preset is on."""
+
 
 def applied(form: Form, name: str) -> Form:
     """``form`` with the step sizes of a preset, unscheduled. Raises KeyError."""
     preset = PRESETS[name]
     return replace(form, attn=preset.attn, norm=preset.norm, start=0.0, until=1.0, schedule="constant")
+
+
+def on(attn: float | None, norm: float | None) -> str:
+    """The name of the preset with these step sizes, or OWN."""
+    named = (name for name, preset in PRESETS.items() if (preset.attn, preset.norm) == (attn, norm))
+    return next(named, OWN)

@@ -62,7 +62,16 @@ def test_the_order_of_the_arguments_is_final() -> None:
     assert list(FIELDS[:12]) == main
     assert list(FIELDS[12:68]) == [f"edit_{n}_{name}" for n in range(1, 9) for name in row]
     concept = ["concept_word", "concept_name", "concept_factor"]
-    assert list(FIELDS[68:]) == ["photo", "inversion", *concept, "subjects", "subjects_scale", "subjects_until"]
+    assert list(FIELDS[68:]) == [
+        "photo",
+        "inversion",
+        *concept,
+        "subjects",
+        "subjects_scale",
+        "subjects_until",
+        "strength",
+        "control",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -114,6 +123,20 @@ def test_rows_switched_off_or_empty_do_nothing() -> None:
     assert form.plan == Plan()
 
 
+def test_strength_scales_the_steps_of_the_words() -> None:
+    assert Form(strength=0.5).plan.update == ContextUpdate(0.005, 0.01)
+    assert Form(strength=0.0).plan == Plan()
+
+
+@pytest.mark.parametrize(
+    "named", [{"attn": -0.1}, {"norm": -1}, {"strength": -1}, {"edit_2_text": "a", "edit_2_norm": -1}]
+)
+def test_negative_steps_are_for_whoever_says_so(named: dict[str, Any]) -> None:
+    with pytest.raises(PlanError, match=r'should be 0 or more .*"control"'):
+        _ = Form().having(named).plan
+    assert Form().having({**named, "control": True}).plan.active
+
+
 def test_presets_set_both_step_sizes() -> None:
     for name, preset in PRESETS.items():
         form = applied(Form(schedule="step", start=0.5), name)
@@ -132,7 +155,7 @@ def test_labels_are_unique_and_translated(labels: list[str]) -> None:
     template = json.loads((ROOT / "localizations" / "en_template.json").read_text(encoding="utf-8"))
     assert set(labels) <= set(template)
     sources = "".join((ROOT / "lib_ebca" / "webui" / name).read_text() for name in ("accordion.py", "settings.py"))
-    for visible in re.findall(r'(?:gr\.Button\(\s*|info=|Markdown\("### )"?([A-Z][^"]+)"', sources):
+    for visible in re.findall(r'(?:gr\.Button\(\s*|gr\.Accordion\(|_part\()"?([A-Z][^"]+)"', sources):
         assert visible in template
     for language in ("zh_CN", "ja_JP"):
         translated = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))

@@ -58,6 +58,13 @@ def test_the_buttons_are_there_where_the_prompt_is(host: Any) -> None:
     ]
 
 
+def test_the_preset_that_is_on_is_shown(host: Any) -> None:
+    from lib_ebca.webui import presets
+
+    assert presets.on(0.01, 0.02) == "SD 1 text-to-image"
+    assert presets.on(0.01, 0.03) == presets.on(None, 0.02) == presets.OWN
+
+
 def test_words_and_faults(host: Any) -> None:
     from modules import sd_models
 
@@ -73,10 +80,23 @@ def test_words_and_faults(host: Any) -> None:
         ("dog", None),
         ("cat#2", 3.0),
     ]
-    fault = check.checked("a cat <edit:dog>")["error"]
-    assert (fault["start"], fault["end"]) == (6, 16)
-    assert "shirt" in check.checked("a cat <boost:shirt:2>")["error"]["message"]
-    assert check.checked("a [cat:dog:1.5] <boost:dog:2>")["error"] is None
+    assert check.checked("a [cat:dog:1.5] <boost:dog:2>")["errors"] == []
+
+
+def test_every_fault_is_told(host: Any) -> None:
+    from modules import sd_models
+
+    from lib_ebca.webui import check
+
+    sd_models.model_data.sd_model = host.shared.sd_model
+    faults = check.checked("a cat <edit:dog> <bcu:x> <edit:hat:0.5>, <boost:cat>")["errors"]
+    assert [(fault["start"], fault["end"]) for fault in faults] == [(6, 16), (17, 24), (41, 52)]
+    faults = check.checked("a cat <boost:shirt:2> <boost:crown:2> <excite:dog>")["errors"]
+    assert [word for word in ("shirt", "crown", "dog") if any(word in fault["message"] for fault in faults)] == [
+        "shirt",
+        "crown",
+        "dog",
+    ]
 
 
 def test_a_word_is_boosted_then_a_subject_and_again_neither(host: Any) -> None:
@@ -90,18 +110,21 @@ def test_a_word_is_boosted_then_a_subject_and_again_neither(host: Any) -> None:
     assert check.boosted(twice, "cat#2") == "a cat <edit:dog:0.5>"
 
 
-def test_the_server_is_given_two_questions(host: Any) -> None:
+def test_the_server_is_given_our_questions(host: Any) -> None:
     routes: dict[str, Any] = {}
     app = SimpleNamespace(add_api_route=lambda path, endpoint, methods: routes.update({path: endpoint}))
     for callback in host.callbacks["app_started"]:
         callback(None, app)
-    assert set(routes) == {"/ebca/check", "/ebca/boost"}
+    assert set(routes) == {"/ebca/check", "/ebca/boost", "/ebca/hints", "/ebca/docs/{name}"}
+    assert set(routes["/ebca/hints"]()) == {"preset", *FIELDS}
+    assert routes["/ebca/docs/{name}"](name="webui").body == (ROOT / "docs" / "webui.md").read_bytes()
+    assert routes["/ebca/docs/{name}"](name="../README").status_code == 404
     assert routes["/ebca/boost"](prompt="a cat", word="cat") == {"prompt": "a cat <boost:cat:2.5>"}
 
 
 def test_every_id_that_the_page_script_asks_for_exists(host: Any) -> None:
     source = (ROOT / "javascript" / "ebca.js").read_text()
-    for name in ("ebca_edit_", "ebca_add_edit", "_text", "_remove", "ebca_panel", "ebca_word_chips"):
+    for name in ("ebca_edit_", "ebca_add_edit", "_text", "_remove", "_more", "ebca_panel", "ebca_word_chips"):
         assert name in source
     assert "const EDITS = 8;" in source
 

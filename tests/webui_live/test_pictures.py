@@ -106,7 +106,7 @@ def test_the_page_is_told_the_words_and_the_faults(webui: WebUI) -> None:
     answer = webui.post("/ebca/check", {"prompt": "a cat and a cat in a shirt <boost:shirt:2>"})
     assert [word["name"] for word in answer["words"]] == ["cat#1", "cat#2", "shirt"]
     assert [word["boost"] for word in answer["words"]] == [None, None, 2.0]
-    fault = webui.post("/ebca/check", {"prompt": "a cat <edit:dog>"})["error"]
+    fault = webui.post("/ebca/check", {"prompt": "a cat <edit:dog>"})["errors"][0]
     assert (fault["start"], fault["end"]) == (6, 16)
     boosted = webui.post("/ebca/boost", {"prompt": "a cat", "word": "cat"})["prompt"]
     assert boosted == "a cat <boost:cat:2.5>"

@@ -29,6 +29,13 @@ class Component:
     def change(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any], show_progress: bool = True) -> None:
         self._listen("change", fn, inputs, outputs)
 
+    def input(self, fn: Callable[..., Any], inputs: list[Any], outputs: list[Any], show_progress: bool = True) -> None:
+        self._listen("input", fn, inputs, outputs)
+
+
+class HTML(Component):
+    pass
+
 
 class Checkbox(Component):
     pass
@@ -75,3 +82,12 @@ class Row(_Block):
 
 class Group(_Block):
     pass
+
+
+class Column(_Block):
+    pass
+
+
+class Accordion(_Block):
+    def __init__(self, label: str, **keywords: Any) -> None:
+        super().__init__(**keywords)
