@@ -11,6 +11,7 @@ from fastapi import Body, Response
 from modules import extra_networks, sd_models
 
 from lib_ebca.language import words
+from lib_ebca.language.concept import Concept
 from lib_ebca.language.directives import DirectiveError, parse, write
 from lib_ebca.language.plan import Boost, Excite, Plan
 from lib_ebca.webui import hints, settings, tokens
@@ -87,7 +88,8 @@ def _not_in(encoder: Any, text: str, plan: Plan) -> Iterator[words.WordError]:
     """An error for each word that a directive names and the prompt does not hold."""
     text, _ = extra_networks.parse_prompt(text)
     first, second = ([stage for stages in subprompts(text, _STEPS, *more) for _, stage in stages] for more in _PASSES)
-    named = [(each.word, each.occurrence) for each in (*plan.boosts, *plan.concepts, *plan.excite)]
+    named_by: tuple[Boost | Concept | Excite, ...] = (*plan.boosts, *plan.concepts, *plan.excite)
+    named = [(each.word, each.occurrence) for each in named_by]
     for word, occurrence in dict.fromkeys(named):
         try:
             tokens.boost_weights(encoder, first, (Boost(word, 1.0, occurrence),), second)
