@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_flop_count
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, sdpa_backward_flop_count, sdpa_flop_count
 
 _NO_KERNEL = ("empty", "new_empty", "_unsafe_view", "set_", "sym_")
 
@@ -55,15 +55,30 @@ def count(evaluate: Callable[[], object]) -> Count:
     return Count(flops.get_total_flops(), calls.attention, calls.projections, launches.number)
 
 
+def flops(evaluate: Callable[[], object]) -> int:
+    """The arithmetic of ``evaluate`` alone, forward and back; on fake tensors too. Raises UncountedError."""
+    with FlopCounterMode(display=False, custom_mapping=_formulas()) as counter, _Launches():
+        evaluate()
+    return int(counter.get_total_flops())
+
+
 def _formulas() -> dict[Any, Any]:
-    """The attention kernels that PyTorch's own table leaves out: the one of the CPU."""
+    """The attention kernels that PyTorch's own table leaves out: those of the CPU."""
 
     def attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any) -> int:
         return int(sdpa_flop_count(query, key, value))
 
+    def backward(
+        gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: Any, **__: Any
+    ) -> int:
+        return int(sdpa_backward_flop_count(gradient, query, key, value))
+
     kernels = ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_fused_attention_overrideable")
     packets = [getattr(torch.ops.aten, name) for name in kernels if hasattr(torch.ops.aten, name)]
-    return {packet: attention for packet in packets if packet not in flop_registry}
+    formulas: dict[Any, Any] = dict.fromkeys(packets, attention)
+    if hasattr(torch.ops.aten, name := "_scaled_dot_product_flash_attention_for_cpu_backward"):
+        formulas[getattr(torch.ops.aten, name)] = backward
+    return {packet: formula for packet, formula in formulas.items() if packet not in flop_registry}
 
 
 class _Calls(TorchFunctionMode):

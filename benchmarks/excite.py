@@ -2,7 +2,7 @@
 
 Everything goes through a pipeline around a UNet of a true architecture with random weights, and a text encoder of one
 layer; latents are not decoded. Without refinement, so that every way does the same work whatever the weights. The
-arithmetic is counted beside it without computing anything, for any architecture.
+arithmetic and the memory are counted beside it without computing anything, for any architecture.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 
 from . import memory
 from .architectures import TOKENS, build, twin
-from .excite_count import Arithmetic, arithmetic
+from .excite_count import Counted, counted
 from .machine import machine, versions
 from .published_excite import PublishedExcite
 from .timing import Ratio, interleaved, paired
@@ -52,7 +52,7 @@ class Cost:
         ratio: of wall-clock time to the stock's.
         cpu_ratio: of the process' CPU time to the stock's; CPU only.
         over_published: of CPU time, on a GPU of wall-clock time, to the published way's.
-        peak_bytes: most memory above the weights; None where it was not asked for.
+        peak_bytes: most memory above the weights, by the allocator of a GPU; elsewhere None.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Report:
     dtype: str
     machine: dict[str, Any]
     versions: dict[str, str]
-    arithmetic: Arithmetic
+    counted: Counted
     step: tuple[Cost, ...]
     picture: tuple[Cost, ...]
 
@@ -107,18 +107,18 @@ def measure(
         dtype: of the weights.
         progress: is told what happens now.
     """
-    counted = arithmetic(arch, size)
+    work = counted(arch, size, dtype)
     step: tuple[Cost, ...] = ()
     picture: tuple[Cost, ...] = ()
     if repeats and arch in TIMED:
         pipe = pipeline(arch, size, device, dtype)
         progress("an altered step")
-        step = _costs(pipe, size, 1, 1, repeats, device, True, progress)
+        step = _costs(pipe, size, 1, 1, repeats, device, progress)
         if picture_repeats:
             progress(f"a picture of {picture_steps} steps")
-            picture = _costs(pipe, size, picture_steps, picture_steps // 2, picture_repeats, device, False, progress)
+            picture = _costs(pipe, size, picture_steps, picture_steps // 2, picture_repeats, device, progress)
     kind = str(dtype).removeprefix("torch.")
-    return Report(arch, *size, repeats, kind, machine(device), versions(), counted, step, picture)
+    return Report(arch, *size, repeats, kind, machine(device), versions(), work, step, picture)
 
 
 def pipeline(arch: str, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Any:
@@ -178,15 +178,15 @@ def _costs(
     altered: int,
     repeats: int,
     device: torch.device,
-    memory_too: bool,
     progress: Callable[[str], None],
 ) -> tuple[Cost, ...]:
     with ExitStack() as stack:
         draws = [stack.enter_context(way(name, pipe, size, steps, altered)) for name in WAYS]
         peaks: list[int | None] = [None] * len(WAYS)
-        if memory_too:
-            for place, (name, draw) in enumerate(zip(WAYS, draws, strict=True)):
-                progress(f"{name}: warm-up, memory")
+        for place, (name, draw) in enumerate(zip(WAYS, draws, strict=True)):
+            progress(f"{name}: warm-up")
+            if device.type == "cuda":
+                draw()
                 peaks[place] = memory.peak_bytes(draw, device)
         progress(f"timing {repeats} rounds of {len(draws)}")
         samples = interleaved(draws, repeats, 1, device)

@@ -16,7 +16,7 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from benchmarks.excite import Cost
-    from benchmarks.excite_count import Arithmetic
+    from benchmarks.excite_count import Counted
 
 _SMALLEST, _LARGEST = 8, 512
 _MIB = 2**20
@@ -78,18 +78,26 @@ def excite(
         if json_file == "-":
             return
         say(f"{arch}, latents {sides[0]}x{sides[1]}, {dtype}, {threads} thread(s)")
-        _show_count(report.arithmetic)
+        _show_count(report.counted)
         _show(f"an altered step, {repeats} rounds", report.step)
         _show(f"a picture of {picture_steps} steps, half of them altered, {picture_repeats} rounds", report.picture)
 
 
-def _show_count(counted: Arithmetic) -> None:
-    row = counted.row
+def _show_count(counted: Counted) -> None:
+    from benchmarks.excite_count import MOST_REFINED
+
+    row, stock, published = counted.row, counted.stock, counted.published
     say(f"counted, in forwards of one row ({row / 1e12:.3f} TFLOP; a guided step takes 2):")
     say(f"  a gradient        {counted.gradient / row:.3f}; as published {counted.published_gradient / row:.3f}")
-    say(f"  an altered step   x{counted.step:.3f} of stock, x{counted.step_over_published:.3f} of the published one")
+    for name, step in (("an altered step", counted.excite), ("  checkpointed", counted.checkpointed)):
+        room = f"{step.peak_bytes / _MIB:.0f} MiB ({(step.peak_bytes - stock.peak_bytes) / _MIB:+.0f})"
+        share = (step.peak_bytes - stock.peak_bytes) / (published.peak_bytes - stock.peak_bytes)
+        say(
+            f"  {name:17} x{step.flops / stock.flops:.3f} of stock, x{step.flops / published.flops:.3f} of the published "
+            f"one; at most {room}, {share:.3f} of what that takes"
+        )
     say(f"  a refinement      x{counted.refinement_over_published:.3f} of the published one")
-    for refinements in (0, 60):
+    for refinements in (0, MOST_REFINED):
         say(
             f"  50 steps, 25 altered, {refinements} refinements: x{counted.picture(refinements):.3f} of stock, "
             f"as published x{counted.published_picture(refinements):.3f}"
