@@ -93,8 +93,8 @@ def _show_count(counted: Counted) -> None:
         room = f"{step.peak_bytes / _MIB:.0f} MiB ({(step.peak_bytes - stock.peak_bytes) / _MIB:+.0f})"
         share = (step.peak_bytes - stock.peak_bytes) / (published.peak_bytes - stock.peak_bytes)
         say(
-            f"  {name:17} x{step.flops / stock.flops:.3f} of stock, x{step.flops / published.flops:.3f} of the published "
-            f"one; at most {room}, {share:.3f} of what that takes"
+            f"  {name:17} x{step.flops / stock.flops:.3f} of stock, x{step.flops / published.flops:.3f} of the "
+            f"published one; at most {room}, {share:.3f} of what that takes"
         )
     say(f"  a refinement      x{counted.refinement_over_published:.3f} of the published one")
     for refinements in (0, MOST_REFINED):
