@@ -30,8 +30,11 @@ $(READY_DEV): $(READY)
 demo: $(READY)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/ebca demo --out demo
 
+# Files are shared out to WORKERS processes; the models are so small that more threads would only wait for each other.
+WORKERS ?= 2
+
 test: $(READY_DEV)
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # With the oldest libraries that pyproject.toml promises, in an environment of its own; see docs/versions.md.
 test-oldest:

@@ -41,6 +41,7 @@ class Call:
     update: Update
     like: Tensor
     pixel_weight: Tensor | None
+    token_bias: Tensor | None
     context: Tensor
 
     @property
@@ -77,7 +78,9 @@ def installed(rules: Sequence[Rule]) -> Iterator[None]:
 
 def _bent(rule: Rule, inner: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def published(call: Call) -> Tensor:
-        return inner(call.layer, call.cascade, call.query, call.keys, call.update, call.like, call.pixel_weight)
+        return inner(
+            call.layer, call.cascade, call.query, call.keys, call.update, call.like, call.pixel_weight, call.token_bias
+        )
 
     def step(
         layer: Projections,
@@ -87,9 +90,10 @@ def _bent(rule: Rule, inner: Callable[..., Tensor]) -> Callable[..., Tensor]:
         update: Update,
         like: Tensor,
         pixel_weight: Tensor | None = None,
+        token_bias: Tensor | None = None,
     ) -> Tensor:
         assert cascade.evaluation is not None
-        call = Call(layer, cascade, query, keys, update, like, pixel_weight, cascade.evaluation.main)
+        call = Call(layer, cascade, query, keys, update, like, pixel_weight, token_bias, cascade.evaluation.main)
         return rule.step(published, call)
 
     return step
@@ -133,10 +137,10 @@ class OtherPicture:
     """Control: each picture's words are pulled by the pixels of the next picture of the batch."""
 
     def step(self, inner: Step, call: Call) -> Tensor:
-        pictures = len(call.cascade.pictures)
-        if pictures < 2:
+        # The study always guides: its rows are all pictures without the prompt, then all with it.
+        sides = call.query.unflatten(0, (2, -1))
+        if sides.shape[1] < 2:
             raise ValueError("queries of another picture need a batch of at least two pictures")
-        sides = call.query.unflatten(0, (-1, pictures))
         return inner(replace(call, query=sides.roll(1, dims=1).flatten(0, 1)))
 
 

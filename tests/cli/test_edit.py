@@ -173,7 +173,7 @@ def test_a_preset_brings_its_edits_and_drift(edit: Ebca, photograph: Path) -> No
         (DOG[2:], "the photograph needs a caption"),
         (("-c", " ", *DOG[2:]), "the photograph needs a caption"),
         (("-c", "a cat", "--edit", ""), "--edit '': it lacks"),
-        ((*DOG, "--reconstruct"), "--reconstruct gives the photograph back as it is: leave out --edit"),
+        ((*DOG, "--reconstruct"), "--reconstruct gives the photograph back as it is: leave out --to, --edit, --bcu"),
         (("-c", "a cat <edit:dog:0.5>", "--reconstruct"), "--reconstruct gives the photograph back as it is"),
         (("-c", "a cat", "--preset", "faces", "--reconstruct"), "--reconstruct gives the photograph back as it is"),
         (
