@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lib_ebca import DirectiveError
 from tests.webui.asked import BCU, FULL, LONG, ON, Stop, at, close
 from tests.webui.host import model
 
@@ -119,6 +118,8 @@ def test_21_interrupted_and_then_used_again(host: Any, button: str) -> None:
 
 
 def test_a_hundred_odd_jobs_leave_the_next_plain_picture_alone(host: Any) -> None:
+    from lib_ebca.webui.lifecycle import EBCA
+
     plain = host.make(prompt="castle")
     generator = torch.Generator().manual_seed(0)
 
@@ -137,7 +138,7 @@ def test_a_hundred_odd_jobs_leave_the_next_plain_picture_alone(host: Any) -> Non
             elif step == 1 and error is not None:
                 raise error
 
-        with contextlib.suppress(Stop, KeyboardInterrupt, DirectiveError):
+        with contextlib.suppress(Stop, KeyboardInterrupt, EBCA):
             host.make(
                 ON if chance(2) else None,
                 prompt=prompts[chance(len(prompts))],
