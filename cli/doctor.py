@@ -33,7 +33,7 @@ LIBRARIES: Mapping[str, tuple[int, ...] | None] = {
     "numpy": None,
     "pillow": (10, 1),
     "pydantic": (2,),
-    "typer": (0, 12),
+    "typer": (0, 16),
 }
 _EXTRAS = {
     "ray": "batches on Ray (--engine ray)",

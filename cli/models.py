@@ -48,7 +48,7 @@ def _embedded() -> list[Listed]:
 def cached() -> list[Listed]:
     """The models in the hub's cache that a pipeline can be made of."""
     from huggingface_hub import scan_cache_dir
-    from huggingface_hub.errors import CacheNotFound
+    from huggingface_hub.utils import CacheNotFound
 
     try:
         repositories = scan_cache_dir().repos

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
@@ -25,7 +29,15 @@ def tokenizer(pad_token: str = "<|endoftext|>") -> Any:
             pieces = [pieces[0] + pieces[1], *pieces[2:]]
     spellings = [*alphabet, *(f"{c}</w>" for c in alphabet), *dict.fromkeys(a + b for a, b in merges)]
     vocabulary = {spelling: i for i, spelling in enumerate([*spellings, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
+    if int(transformers.__version__.partition(".")[0]) >= 5:
+        return CLIPTokenizer(vocab=vocabulary, merges=merges, pad_token=pad_token, model_max_length=77)
+    # Before version 5 a tokenizer reads its vocabulary from files alone.
+    with tempfile.TemporaryDirectory() as folder:
+        files = Path(folder) / "vocab.json", Path(folder) / "merges.txt"
+        files[0].write_text(json.dumps(vocabulary), encoding="utf-8")
+        lines = ["#version: 0.2", *(f"{left} {right}" for left, right in merges)]
+        files[1].write_text("\n".join(lines) + "\n", encoding="utf-8")
+        return CLIPTokenizer(*map(str, files), pad_token=pad_token, model_max_length=77)
 
 
 def text_encoder(tokens: Any, seed: int, projection: bool = False, hidden: int = 32, **extra: Any) -> Any:

@@ -120,7 +120,7 @@ def _from_folder(location: Location, folder: Path, options: dict[str, Any], allo
 
 
 def _from_file(location: Location, options: dict[str, Any]) -> Any:
-    from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.utils import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     assert location.path is not None
     family = "StableDiffusion" if location.path.suffix != ".safetensors" else _file_family(location)
@@ -153,7 +153,7 @@ def _file_family(location: Location) -> str:
 def _hub_folder(location: Location, allow_pickle: bool, only: str | None = None) -> Path:
     """The hub model's folder in the cache, brought up to date if the hub can be reached."""
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+    from huggingface_hub.utils import HfHubHTTPError, RepositoryNotFoundError
 
     wanted = [only] if only else ["*.json", "*.txt", "*.safetensors", *(["*.bin"] if allow_pickle else [])]
     try:

@@ -38,7 +38,7 @@ def refuse_unasked(picture: Path, recorded: Settings, model: str | None, loras: 
 
 def _fetched_before(named: str) -> bool:
     from huggingface_hub import try_to_load_from_cache
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import HFValidationError
 
     try:
         # What is both a path and a hub id is taken for a path when it is loaded.
