@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,9 @@ def test_it_keeps_what_it_shows_and_nothing_of_a_machine(path: Path) -> None:
         assert cell.execution_count is None and not cell.metadata
         assert all(set(output.get("data", ())) <= {"image/png", "text/plain"} for output in cell.outputs)
     assert any("picture" in kinds for kinds in notebooks.shown(notebook))
-    assert "/home/" not in text and "/root/" not in text and "/tmp/" not in text
+    # A container's home may be the root itself, which every path begins with.
+    places = {Path.home(), Path(tempfile.gettempdir()), notebooks.ROOT} - {Path("/")}
+    assert not [place for place in places if str(place) in text]
 
 
 @pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
