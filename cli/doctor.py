@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from packaging.version import Version
 
 from lib_ebca.version import __version__
 
@@ -22,18 +23,18 @@ from .show import protocol
 from .terminal import say, say_json
 
 # Each with the oldest version that pyproject.toml promises; None where any will do.
-LIBRARIES: Mapping[str, tuple[int, ...] | None] = {
-    "torch": (2, 1),
-    "diffusers": (0, 30),
+LIBRARIES: Mapping[str, str | None] = {
+    "torch": "2.1",
+    "diffusers": "0.30",
     "transformers": None,
     "peft": None,
     "accelerate": None,
     "safetensors": None,
     "huggingface_hub": None,
     "numpy": None,
-    "pillow": (10, 1),
-    "pydantic": (2,),
-    "typer": (0, 16),
+    "pillow": "10.1",
+    "pydantic": "2",
+    "typer": "0.16",
 }
 _EXTRAS = {
     "ray": "batches on Ray (--engine ray)",
@@ -99,25 +100,15 @@ def examined(draw: bool) -> Iterator[Fact]:
         yield _drawing()
 
 
-def library(name: str, oldest: tuple[int, ...] | None) -> Fact:
+def library(name: str, oldest: str | None) -> Fact:
     """The version of a library that is installed, and whether it is new enough."""
     try:
         version = importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return Fact("Libraries", name, "not installed", False)
-    if oldest is not None and numbers(version) < oldest:
-        return Fact("Libraries", name, f"{version}, and {'.'.join(map(str, oldest))} or newer is needed", False)
+    if oldest is not None and Version(version) < Version(oldest):
+        return Fact("Libraries", name, f"{version}, and {oldest} or newer is needed", False)
     return Fact("Libraries", name, version, True)
-
-
-def numbers(version: str) -> tuple[int, ...]:
-    """The leading whole numbers of a version: 2.13.0+cpu is (2, 13, 0)."""
-    found = []
-    for part in version.partition("+")[0].split("."):
-        if not part.isdigit():
-            break
-        found.append(int(part))
-    return tuple(found)
 
 
 def _installed() -> str:
@@ -164,7 +155,7 @@ def webui(checkout: Path) -> Fact:
     if checkout.parent.name != "extensions" or not (root / "modules").is_dir():
         return Fact("WebUI", "found", "this copy does not lie in the extensions folder of a WebUI")
     if (root / "modules_forge").is_dir():
-        return Fact("WebUI", "found", "Forge or a relative: pictures pass through unchanged", False)
+        return Fact("WebUI", "found", "Forge or a relative", True)
     return Fact("WebUI", "found", "AUTOMATIC1111's, or one built like it", True)
 
 

@@ -7,7 +7,6 @@ import json
 import platform
 from pathlib import Path
 
-import pytest
 import torch
 
 from cli import doctor
@@ -34,16 +33,9 @@ def test_it_tries_a_picture(ebca: Ebca) -> None:
     assert facts["a picture of the embedded model"]["value"].startswith("64x64 on ")
 
 
-@pytest.mark.parametrize(
-    ("version", "read"), [("2.13.0+cpu", (2, 13, 0)), ("0.30.0.dev0", (0, 30, 0)), ("2.1rc1", (2,)), ("x", ())]
-)
-def test_versions_are_numbers(version: str, read: tuple[int, ...]) -> None:
-    assert doctor.numbers(version) == read
-
-
 def test_what_is_too_old_or_missing_will_not_work() -> None:
-    assert doctor.library("torch", (2, 1)).works is True
-    old = doctor.library("torch", (99, 1))
+    assert doctor.library("torch", "2.1").works is True
+    old = doctor.library("torch", "99.1")
     assert old.works is False and "99.1 or newer" in old.value
     missing = doctor.library("no-such-library-of-anybody", None)
     assert missing.works is False and missing.value == "not installed"
@@ -52,7 +44,7 @@ def test_what_is_too_old_or_missing_will_not_work() -> None:
 def test_the_oldest_versions_are_those_that_are_promised() -> None:
     promised = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     for name, oldest in doctor.LIBRARIES.items():
-        wanted = name if oldest is None else f"{name}>={'.'.join(map(str, oldest))}"
+        wanted = name if oldest is None else f"{name}>={oldest}"
         assert f'"{wanted}"' in promised
 
 
@@ -63,4 +55,5 @@ def test_a_webui_around_the_checkout_is_found(tmp_path: Path) -> None:
     (tmp_path / "modules").mkdir()
     assert doctor.webui(checkout).works is True
     (tmp_path / "modules_forge").mkdir()
-    assert doctor.webui(checkout).works is False
+    forge = doctor.webui(checkout)
+    assert forge.works is True and "Forge" in forge.value
