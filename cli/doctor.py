@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -102,9 +101,13 @@ def examined(draw: bool) -> Iterator[Fact]:
 
 def library(name: str, oldest: str | None) -> Fact:
     """The version of a library that is installed, and whether it is new enough."""
+    # Reading distributions brings the whole of `email`, which no other command needs at its start.
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as installed_version
+
     try:
-        version = importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
+        version = installed_version(name)
+    except PackageNotFoundError:
         return Fact("Libraries", name, "not installed", False)
     if oldest is not None and Version(version) < Version(oldest):
         return Fact("Libraries", name, f"{version}, and {oldest} or newer is needed", False)
