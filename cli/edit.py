@@ -36,7 +36,7 @@ from .options import (
     VectorsOption,
 )
 from .outputs import Saved, dated
-from .p2p import CrossOption, SelfOption, asked_follow
+from .p2p import CROSS, SELF, CrossOption, SelfOption, asked_follow
 from .photo_options import (
     CfgOption,
     ClipSkipOption,
@@ -84,8 +84,8 @@ def edit(
     follow: Annotated[
         bool, typer.Option("--follow", help="With --to: keep the photograph's layout (Prompt-to-Prompt).")
     ] = False,
-    cross: CrossOption = "0.8",
-    self_: SelfOption = "0.4",
+    cross: CrossOption = CROSS,
+    self_: SelfOption = SELF,
     edit: EditOption = None,
     bcu: BcuOption = None,
     boost: BoostOption = None,
@@ -231,12 +231,15 @@ def _recorded(
 
 def _becoming(to: str | None, follow: bool, cross: str, self_: str, before: Task | None) -> Becoming | None:
     """What the photograph is to become, from the options or as recorded. Raises UserError, PlanError."""
+    if not follow and (cross, self_) != (CROSS, SELF):
+        raise UserError("--cross and --self say how far the layout is kept: add --follow")
     if to is None and not follow:
         return None if before is None else before.becoming
-    if to is None or not to.strip():
+    if to is None:
         raise UserError("--follow keeps the layout under another prompt: say which with --to PROMPT")
-    asked = asked_follow(cross, self_, None, None, None, 0.3, "auto", False) if follow else None
-    return Becoming(to, asked)
+    if not to.strip():
+        raise UserError("--to is empty: it should be the prompt of what is to be in the photograph")
+    return Becoming(to, asked_follow(cross, self_) if follow else None)
 
 
 def _sampled(made: Recipe, becoming: Becoming | None) -> list[Recipe]:

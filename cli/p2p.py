@@ -46,6 +46,9 @@ from .terminal import say, say_json
 if TYPE_CHECKING:
     from lib_ebca.language.follow import Follow
 
+CROSS, SELF, THRESHOLD = "0.8", "0.4", 0.3
+"""What a target takes from its source where nothing is said."""
+
 CrossOption = Annotated[
     str, typer.Option("--cross", metavar="UNTIL|FROM-UNTIL", help="Share of the pass in which words follow.")
 ]
@@ -73,11 +76,11 @@ def p2p(
     prompts: Annotated[
         list[str] | None, typer.Argument(metavar="SOURCE TARGET...", help="A prompt, and what it is to become.")
     ] = None,
-    cross: CrossOption = "0.8",
+    cross: CrossOption = CROSS,
     cross_word: CrossWordOption = None,
-    self_: SelfOption = "0.4",
+    self_: SelfOption = SELF,
     blend: BlendOption = None,
-    threshold: Annotated[float, typer.Option(help="Of --blend: share of the strongest look.")] = 0.3,
+    threshold: Annotated[float, typer.Option(help="Of --blend: share of the strongest look.")] = THRESHOLD,
     weight: WeightOption = None,
     align: AlignOption = "auto",
     published: Annotated[
@@ -174,12 +177,12 @@ def p2p(
 def asked_follow(
     cross: str,
     self_: str,
-    words: Sequence[str] | None,
-    weights: Sequence[str] | None,
-    blend: Sequence[str] | None,
-    threshold: float,
-    align: str,
-    published: bool,
+    words: Sequence[str] | None = None,
+    weights: Sequence[str] | None = None,
+    blend: Sequence[str] | None = None,
+    threshold: float = THRESHOLD,
+    align: str = "auto",
+    published: bool = False,
 ) -> Follow:
     """What the options ask for. Raises UserError, naming the option, and PlanError."""
     from lib_ebca.language.follow import Follow

@@ -13,6 +13,7 @@ from lib_ebca.language.checks import shortened
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
 from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_SIDE, MOST_STEPS
 
+from ..p2p import CROSS, SELF, THRESHOLD
 from .limits import MOST
 from .source import JobsError, Place
 
@@ -87,11 +88,11 @@ class P2p(Job):
     targets: Texts = Field(min_length=1)
     negative: str = ""
     sampler: str | None = None
-    cross: Share = "0.8"
+    cross: Share = CROSS
     cross_word: Texts = ()
-    self: Share = "0.4"
+    self: Share = SELF
     blend: Texts = ()
-    threshold: float = Field(default=0.3, ge=0, le=1)
+    threshold: float = Field(default=THRESHOLD, ge=0, le=1)
     weight: Texts = ()
     align: Literal["auto", "replace", "refine"] = "auto"
     published: bool = False

@@ -34,6 +34,8 @@ def test_a_followed_edit_is_made_again_from_its_picture(edit: Ebca, photograph: 
     ("arguments", "sentence"),
     [
         (("-c", "a cat", "--follow"), "say which with --to PROMPT"),
+        ((*TO[:2], "--to", " "), "--to is empty"),
+        ((*TO, "--cross", "0.5"), "add --follow"),
         ((*TO, "--reconstruct"), "leave out --to"),
         ((*TO, "--follow", "--cross", "x"), "--cross is 'x': it should be a number"),
     ],
