@@ -172,16 +172,9 @@ def _embeddings(
     prompts = _listed(asked["prompt"])
     negative = asked["negative_prompt"]
     zeros = guided and negative is None and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
-    negatives = _listed(negative or "") if guided and not zeros else []
+    negatives = _as_many(_listed(negative or ""), len(prompts), "negative_prompt") if guided and not zeros else []
     second, negative_second = asked.get("prompt_2"), asked.get("negative_prompt_2")
     seconds = _as_many(_listed(second), len(prompts), "prompt_2") if second else None
-    if len(negatives) == 1:
-        negatives = negatives * len(prompts)
-    if negatives and len(negatives) != len(prompts):
-        raise HostError(
-            f"negative_prompt has {len(negatives)} entries: it should have one, or one for each of the "
-            f"{len(prompts)} prompts"
-        )
     negative_seconds = None
     if negatives and negative_second:
         negative_seconds = _as_many(_listed(negative_second), len(prompts), "negative_prompt_2")

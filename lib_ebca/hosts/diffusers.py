@@ -130,15 +130,15 @@ def energy_attention(
 
 
 @contextmanager
-def encoded(pipe: Any, as_webui: bool = False) -> Iterator[Run]:
+def encoded(pipe: Any) -> Iterator[Run]:
     """Let a pipeline read its prompts as the WebUI does (emphasis, BREAK, any length), its attention untouched."""
     run = Run()
-    with _read(pipe, run, as_webui):
+    with _read(pipe, run):
         yield run
 
 
 @contextmanager
-def _read(pipe: Any, run: Run, as_webui: bool, leaving_plain: bool = False) -> Iterator[None]:
+def _read(pipe: Any, run: Run, as_webui: bool = False, leaving_plain: bool = False) -> Iterator[None]:
     try:
         name = encoding_of(pipe)
     except HostError:

@@ -35,7 +35,7 @@ def draw_as_webui(
     """
     import torch
 
-    from lib_ebca.hosts.diffusers import encoded, energy_attention
+    from lib_ebca.hosts.diffusers import energy_attention
     from lib_ebca.hosts.webui_scheduler import WalkScheduler
     from lib_ebca.language.directives import parse
 
@@ -52,19 +52,16 @@ def draw_as_webui(
     scheduler.follow(_walk(model, recipes, noise, known), settings.steps)
     pipe.scheduler = scheduler
     plans = [recipe.plan for recipe in recipes]
-    if any(plan.active for plan in plans) or record_energies or record_maps:
-        attention = energy_attention(
-            pipe,
-            plans,
-            mask=None if known is None else known.repainted,
-            record_energies=record_energies,
-            record_maps=record_maps,
-            drift=settings.drift,
-            vectors=vectors_of(model, settings, plans),
-            as_webui=True,
-        )
-    else:
-        attention = encoded(pipe, as_webui=True)
+    attention = energy_attention(
+        pipe,
+        plans,
+        mask=None if known is None else known.repainted,
+        record_energies=record_energies,
+        record_maps=record_maps,
+        drift=settings.drift,
+        vectors=vectors_of(model, settings, plans),
+        as_webui=True,
+    )
 
     def stepped(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         advance(step + 1, len(scheduler.timesteps))

@@ -31,7 +31,7 @@ def latents(
     pipe.scheduler = WalkScheduler(pipe.scheduler.config.prediction_type)
     pipe.scheduler.follow(walk(name, schedule, STEPS, draw(), table, draw, seeds=[SEED], known=known), STEPS)
     parsed = parse(prompt)
-    with energy_attention(pipe, parsed.plan, as_webui=True) if parsed.plan.active else encoded(pipe, as_webui=True):
+    with energy_attention(pipe, parsed.plan, as_webui=True):
         found: Tensor = pipe(
             parsed.text,
             num_inference_steps=STEPS,
