@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -182,8 +183,9 @@ class Cascade:
         now = made_of(sources)
         if self._made_of.get(layer) == now:
             return
-        for kept in (self.adjoints, self._kept_main, *self._kept.values()):
-            kept.pop(layer, None)  # type: ignore[attr-defined]
+        by_layer: tuple[dict[int, Any], ...] = (self.adjoints, self._kept_main, *self._kept.values())
+        for kept in by_layer:
+            kept.pop(layer, None)
         self._made_of[layer] = now
 
     @property

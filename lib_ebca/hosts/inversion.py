@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from diffusers import DDIMScheduler
@@ -22,8 +22,6 @@ from lib_ebca.photo.inversion import (
     invert_published,
 )
 from lib_ebca.photo.regularisation import PUBLISHED, Regularisation
-
-Method = Literal["fixed-point", "published"]
 
 
 def edit_scheduler(pipe: Any) -> DDIMScheduler:
@@ -121,7 +119,7 @@ def invert(
     captions: Sequence[str],
     *,
     steps: int = 50,
-    method: Method = "fixed-point",
+    method: str = "fixed-point",
     fixed_point: FixedPoint = EXACT,
     regularisation: Regularisation = PUBLISHED,
     seeds: Sequence[int] = (0,),

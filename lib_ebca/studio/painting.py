@@ -62,7 +62,7 @@ def inverted(model: Model, image: Image, caption: str, recipe: Recipe, how: Inve
         latents_of(model.pipe, tensor_of(image)),
         [caption],
         steps=recipe.settings.steps,
-        method=how.method,  # type: ignore[arg-type]
+        method=how.method,
         fixed_point=FixedPoint(how.iterations, how.tolerance),
         regularisation=Regularisation(how.rounds, how.rolls, how.auto_correlation, how.kl),
         seeds=(recipe.seed,),

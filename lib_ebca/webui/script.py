@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from modules import script_callbacks, scripts
@@ -13,6 +14,10 @@ from lib_ebca.webui.lifecycle import Lifecycle
 
 class EbcaScript:
     """Mixed into the host's Script by the file that the host loads."""
+
+    # The host's Script brings these.
+    elem_id: Callable[[str], str]
+    on_after_component: Callable[..., None]
 
     section = "accordions"
     create_group = False  # among the host's own accordions an open one takes the whole width
@@ -31,14 +36,14 @@ class EbcaScript:
     def show(self, is_img2img: bool) -> Any:
         """On both tabs; notes the tab's prompt box as it is drawn."""
         tab = "img2img" if is_img2img else "txt2img"
-        self.on_after_component(self._found_prompt, elem_id=f"{tab}_prompt")  # type: ignore[attr-defined]
+        self.on_after_component(self._found_prompt, elem_id=f"{tab}_prompt")
         return scripts.AlwaysVisible
 
     def ui(self, is_img2img: bool) -> list[Any]:
         """Draw the accordion. The host also calls this for the API's defaults."""
         # The box belongs to the page; what is drawn later for the API has none.
         prompt, self._prompt = self._prompt, None
-        components = accordion.build(self.elem_id, prompt, is_img2img)  # type: ignore[attr-defined]
+        components = accordion.build(self.elem_id, prompt, is_img2img)
         named = list(zip(components, FIELDS, strict=True))
         # Send-to takes only labels, pasting from a picture without EBCA needs callables: each field has both.
         self.infotext_fields = [(component, infotext.sent(name)) for component, name in named]

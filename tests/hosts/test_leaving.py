@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from accelerate import hooks
 from diffusers import StableDiffusionPipeline
 from torch import Tensor
 
@@ -86,7 +87,6 @@ def test_what_others_put_on_top_of_ours_or_below_stays_and_ours_goes() -> None:
 
 
 def test_a_hook_put_on_top_and_taken_away_later_does_not_bring_ours_back(pipe: Any) -> None:
-    hooks = pytest.importorskip("accelerate.hooks")
     plain = picture(pipe)
     _, module = cross_attention_layers(pipe.unet)[0]
     with energy_attention(pipe, PLAN):
