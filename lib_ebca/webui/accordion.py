@@ -136,7 +136,7 @@ def _edits(made: dict[str, Any], elem_id: Id, with_buttons: bool) -> Sequence[An
 def _edit(made: dict[str, Any], name: str, n: int, elem_id: Id) -> None:
     row = EditRow()
     with gr.Group(elem_id=elem_id(name), elem_classes=["ebca-edit"]):
-        with gr.Row():
+        with gr.Row(elem_classes=["ebca-line"]):
             made[f"{name}_on"] = gr.Checkbox(
                 row.on, label=f"Edit {n} on", elem_id=elem_id(f"{name}_on"), scale=0, min_width=40
             )

@@ -14,7 +14,7 @@ from lib_ebca.attention.excitation import Excitation
 from lib_ebca.attention.excite_record import subjects_told
 from lib_ebca.attention.subjects import Subjects
 from lib_ebca.hosts.ldm import levels_of
-from lib_ebca.webui.encode import Part, Scheduled
+from lib_ebca.webui.encode import Part
 from lib_ebca.webui.hosting import Hosting
 
 
@@ -122,8 +122,3 @@ def _rows(whole: Any, rows: Sequence[int]) -> Any:
 def asked(parts: Sequence[Part]) -> bool:
     """Whether any picture of a batch has subjects."""
     return any(any(stage.subjects for stage in part.subjects.stages) for part in parts if part.subjects is not None)
-
-
-def scheduled(stages: Sequence[tuple[int, Subjects]]) -> Scheduled[Subjects]:
-    """Subjects over a prompt's stages, each with the step it lasts to."""
-    return Scheduled(tuple(end for end, _ in stages), tuple(subjects for _, subjects in stages))
