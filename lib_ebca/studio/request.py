@@ -63,10 +63,9 @@ def recorded_in(
     picture = open_picture(path)
     recorded, source = recipe.from_text(_parameters(picture, path))
     if not recorded.settings.model:
-        found = model or find(source.model, source.model_hash, folders)
-        recorded = dataclasses.replace(recorded, settings=_as_large(recorded.settings, picture.size))
-        recorded = dataclasses.replace(recorded, settings=dataclasses.replace(recorded.settings, model=found))
-        model = found
+        model = model or find(source.model, source.model_hash, folders)
+        asked = dataclasses.replace(_as_large(recorded.settings, picture.size), model=model)
+        recorded = dataclasses.replace(recorded, settings=asked)
     if not trusted:
         refuse_unasked(path, recorded.settings, model, loras, vectors)
     return recorded, source
@@ -89,9 +88,9 @@ def _as_large(recorded: Settings, size: tuple[int, int]) -> Settings:
 
     The WebUI takes every VAE for one that shrinks by 8: of one that shrinks by less it tells a larger size.
     """
-    smaller = recorded.width is not None and recorded.height is not None
-    smaller = smaller and size[0] < int(recorded.width or 0) and size[1] < int(recorded.height or 0)
-    return dataclasses.replace(recorded, width=size[0], height=size[1]) if smaller else recorded
+    width, height = size
+    smaller = width < (recorded.width or 0) and height < (recorded.height or 0)
+    return dataclasses.replace(recorded, width=width, height=height) if smaller else recorded
 
 
 def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe | None = None) -> tuple[Wanted, ...]:

@@ -101,9 +101,15 @@ def canonical_as_webui(name: str, schedule: str | None) -> tuple[str, str]:
     if sampler not in by_name and words and schedule is None:
         sampler, key = " ".join(words[:-1]).casefold(), words[-1].casefold()
     if sampler not in by_name or (schedule is None and key not in by_schedule):
-        raise UserError(f"sampler {name!r} is not one of the WebUI's that are here: {', '.join(WEBUI_NAMES)}")
+        nearest = meant(name, WEBUI_NAMES)
+        raise UserError(
+            f"sampler {shortened(name)!r} is not one of the WebUI's that are here{nearest}: {', '.join(WEBUI_NAMES)}"
+        )
     if key not in by_schedule:
-        raise UserError(f"schedule {schedule!r} is not known: choose one of {', '.join(WEBUI_SCHEDULES)}")
+        nearest = meant(schedule or "", WEBUI_SCHEDULES)
+        raise UserError(
+            f"schedule {shortened(schedule or '')!r} is not known{nearest}: choose one of {', '.join(WEBUI_SCHEDULES)}"
+        )
     return by_name[sampler], by_schedule[key]
 
 

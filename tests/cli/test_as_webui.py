@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lib_ebca.studio import infotext
+from lib_ebca.hosts import webui_samplers
+from lib_ebca.studio import infotext, samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS
 from lib_ebca.studio.named import exported_hash, find
@@ -62,6 +63,7 @@ def test_photographs_too(draw: Ebca, photograph: Path, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (("--sampler", "Restart"), "sampler 'Restart' is not one of the WebUI's that are here: DPM++ 2M,"),
+        (("--sampler", "Eulr a"), "that are here (did you mean Euler a?): DPM++ 2M,"),
         (("--schedule", "cosine"), "schedule 'cosine' is not known: choose one of Automatic, Uniform"),
         (("--sampler", "UniPC", "--steps", 2), "UniPC cannot walk 2 timesteps: raise the steps or the strength"),
         (("--sampling", "forge"), "--sampling is 'forge': it should be one of diffusers, webui"),
@@ -71,6 +73,11 @@ def test_photographs_too(draw: Ebca, photograph: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_is_said(draw: Ebca, arguments: tuple[object, ...], words: str) -> None:
     result = draw("txt2img", "a cat", *arguments)
     assert result.exit_code != 0 and words in " ".join(result.output.split())
+
+
+def test_the_names_that_are_known_without_torch_are_those_that_are_walked() -> None:
+    assert tuple(webui_samplers.SAMPLERS) == samplers.WEBUI_NAMES
+    assert set(samplers.WEBUI_SCHEDULES) == set(webui_samplers.NAMES_OF_SCHEDULES)
 
 
 def test_a_velocity_is_not_read_as_noise(ebca: Ebca, tmp_path: Path) -> None:
