@@ -119,6 +119,8 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     page.wait_for_selector("#txt2img_interrupt", state="hidden")
     keep(page, "page")
     page.click("#txt2img_send_to_img2img")
+    page.wait_for_selector("#script_img2img_ebca_preset", state="visible")
+    page.locator("#script_img2img_ebca_advanced .label-wrap").first.click()
     page.wait_for_selector("#script_img2img_ebca_photo", state="visible")
     assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "a black dog"
     assert page.is_checked("#script_img2img_ebca_enabled-visible-checkbox")
