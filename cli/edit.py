@@ -218,7 +218,7 @@ def edit(
     what = Task("edit", source.digest, fit, fitted.cut, inverting=how, becoming=becoming)
     result = source.worn(fitted.up(drawn.images[-1]))
     path = pictures.save_numbered(result, folder, number, task.to_text(made, loaded.source, what))
-    comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.comments(0))
+    comments = (*photo_options.notes(made_with, loaded, made.prompt), *unkept, *drawn.comments(len(drawn.images) - 1))
     _tell(Saved(made, path, drawn.seconds, comments), found, as_json, quiet, show)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 from lib_ebca.studio.drawn import Drawn, refuse_endless
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from lib_ebca.hosts.diffusers import Run
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.progress import Advance
 
@@ -41,7 +43,6 @@ def draw(
         return draw_as_webui(model, recipes, advance, record_energies=record_energies, record_maps=record_maps)
     import torch
 
-    from lib_ebca.hosts.diffusers import encoded, energy_attention
     from lib_ebca.language.directives import parse
 
     first = recipes[0]
@@ -57,20 +58,8 @@ def draw(
         advance(step + 1, len(pipe.scheduler.timesteps))
         return tensors
 
-    plans = [recipe.plan for recipe in recipes]
-    if any(plan.active for plan in plans) or record_energies or record_maps:
-        attention = energy_attention(
-            pipe,
-            plans,
-            record_energies=record_energies,
-            record_maps=record_maps,
-            drift=settings.drift,
-            vectors=vectors_of(model, settings, plans),
-        )
-    else:
-        attention = encoded(pipe)
     started = time.perf_counter()
-    with attention as run:
+    with attention(model, pipe, recipes, record_energies=record_energies, record_maps=record_maps) as run:
         decoded = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             # None, not "": SDXL was trained with zeros in the place of an empty negative prompt.
@@ -86,6 +75,32 @@ def draw(
             output_type="pt",
         ).images
     return Drawn(images_of(pipe, decoded, recipes), run, time.perf_counter() - started)
+
+
+def attention(
+    model: Model,
+    pipe: Any,
+    recipes: Sequence[Recipe],
+    mask: Tensor | None = None,
+    *,
+    record_energies: bool = False,
+    record_maps: bool = False,
+) -> AbstractContextManager[Run]:
+    """The block in which one call of `pipe` draws the recipes, each under its own plan; `mask` as in the host's."""
+    from lib_ebca.hosts.diffusers import encoded, energy_attention
+
+    plans, settings = [recipe.plan for recipe in recipes], recipes[0].settings
+    if not (any(plan.active for plan in plans) or record_energies or record_maps):
+        return encoded(pipe)
+    return energy_attention(
+        pipe,
+        plans,
+        mask=mask,
+        record_energies=record_energies,
+        record_maps=record_maps,
+        drift=settings.drift,
+        vectors=vectors_of(model, settings, plans),
+    )
 
 
 def images_of(pipe: Any, decoded: Tensor, recipes: Sequence[Recipe]) -> tuple[Image, ...]:

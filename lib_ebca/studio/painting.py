@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from lib_ebca.studio.as_webui import draw_as_webui, known_to_webui
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.generate import Drawn, images_of
-from lib_ebca.studio.head_files import vectors_of
+from lib_ebca.studio.generate import Drawn, attention, images_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import WEBUI, scheduler_for
 from lib_ebca.studio.task import Inverting
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
-    from lib_ebca.hosts.diffusers import Run
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.progress import Advance
 
@@ -153,7 +150,7 @@ def _repainted(model: Model, recipes: Sequence[Recipe], image: Image, what: Repa
 def _called(
     model: Model, pipe: Any, recipes: Sequence[Recipe], advance: Advance, *, mask: Tensor | None = None, **inputs: Any
 ) -> Drawn:
-    """One call of a pipeline for recipes that differ in nothing but their seeds."""
+    """One call of a pipeline for recipes that differ in prompt, negative prompt, plan and seed alone."""
     from lib_ebca.language.directives import parse
 
     first = recipes[0]
@@ -163,10 +160,10 @@ def _called(
         return {}
 
     started = time.perf_counter()
-    with _attention(model, pipe, first, mask) as run:
+    with attention(model, pipe, recipes, mask) as run:
         decoded = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
-            negative_prompt=[first.settings.negative] * len(recipes) if first.settings.negative else None,
+            negative_prompt=[recipe.settings.negative for recipe in recipes] if first.settings.negative else None,
             num_inference_steps=first.settings.steps,
             guidance_scale=first.settings.guidance,
             clip_skip=first.settings.clip_skip - 1 or None,
@@ -175,15 +172,6 @@ def _called(
             **inputs,
         ).images
     return Drawn(images_of(pipe, decoded, recipes), run, time.perf_counter() - started)
-
-
-def _attention(model: Model, pipe: Any, recipe: Recipe, mask: Tensor | None) -> AbstractContextManager[Run]:
-    from lib_ebca.hosts.diffusers import encoded, energy_attention
-
-    if not recipe.plan.active:
-        return encoded(pipe)
-    vectors = vectors_of(model, recipe.settings, [recipe.plan])
-    return energy_attention(pipe, recipe.plan, mask=mask, drift=recipe.settings.drift, vectors=vectors)
 
 
 def _latent_mask(pipe: Any, mask: Image) -> Tensor:

@@ -19,9 +19,25 @@ def test_the_edited_prompt_follows_the_reconstruction(edit: Ebca, photograph: Pa
     back = pixels(line_of(edit(photograph, *TO[:2], "--reconstruct", "--json"))["path"])
     free = pixels(line_of(edit(photograph, *TO, "--json"))["path"])
     followed = pixels(line_of(edit(photograph, *TO, "--follow", "--self", "1", "--cross", "1", "--json"))["path"])
-    assert (followed != free).any()
-    assert (followed != back).any()
+    # More than a batch of two rounds differently from one.
+    assert np.abs(followed - free).max() > 1
+    assert np.abs(followed - back).max() > 1
     assert np.abs(followed - back).mean() < np.abs(free - back).mean()
+
+
+def test_what_is_asked_of_the_wanted_picture_is_asked_of_it_beside_the_one_it_follows_too(
+    edit: Ebca, photograph: Path
+) -> None:
+    asked = (*TO, "--follow", "--json")
+    plain = pixels(line_of(edit(photograph, *asked))["path"])
+    for more in (("--bcu", "1:1"), ("--edit", "a castle:0.9"), ("--excite", "dog:scale=1000:refine=off")):
+        assert np.abs(pixels(line_of(edit(photograph, *asked, *more))["path"]) - plain).max() > 1, more
+
+
+def test_nothing_that_is_followed_is_an_edit_that_is_free(edit: Ebca, photograph: Path) -> None:
+    free = pixels(line_of(edit(photograph, *TO, "--json"))["path"])
+    followed = pixels(line_of(edit(photograph, *TO, "--follow", "--self", "0", "--cross", "0", "--json"))["path"])
+    assert np.abs(followed - free).max() <= 1
 
 
 def test_a_followed_edit_is_made_again_from_its_picture(edit: Ebca, photograph: Path) -> None:
