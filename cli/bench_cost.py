@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -13,18 +12,18 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked
 
+from .bench_options import DeviceOption, JsonFileOption, SizeOption, ThreadsOption, latent_sides, told
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
-from .terminal import say
 
 
 def overhead(
     arch: Annotated[str, typer.Option(help="sd15, sd21, sdxl or tiny, with random weights.")] = "sd15",
-    size: Annotated[str, typer.Option(metavar="HxW", help="Of the latents: an eighth of the picture's.")] = "32x32",
+    size: SizeOption = "32x32",
     batch: Annotated[int, typer.Option(help="Pictures; each is two rows, for guidance is on.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, float16, bfloat16 or float64.")] = "float32",
-    device: Annotated[str, typer.Option(help="A PyTorch device.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
     repeats: Annotated[int, typer.Option(help="Interleaved rounds; 0 only counts.")] = 20,
     burst: Annotated[
         int | None,
@@ -45,9 +44,7 @@ def overhead(
             show_default=False,
         ),
     ] = None,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
-    ] = None,
+    json_file: JsonFileOption = None,
 ) -> None:
     """Time and memory of one evaluation of the UNet: stock, BCU and edits side by side."""
     with sentences():
@@ -68,10 +65,8 @@ def picture(
     repeats: Annotated[int, typer.Option(help="Interleaved rounds.")] = 10,
     dtype: Annotated[str | None, typer.Option(help="float32, float16 or bfloat16.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps.  (default: the fastest there is)")] = None,
-    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
-    ] = None,
+    threads: ThreadsOption = 1,
+    json_file: JsonFileOption = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Time and memory of a whole picture, from the prompt to its pixels: stock, BCU and edits side by side."""
@@ -86,33 +81,26 @@ def picture(
         from benchmarks.table import show_pictures
 
         torch.set_num_threads(threads)
-        report = measure(loaded.pipe, loaded.source.model, steps, repeats, _told)
+        report = measure(loaded.pipe, loaded.source.model, steps, repeats, told)
         if json_file is not None:
             write_json(json_file, report.to_dict())
         if json_file != "-":
             show_pictures(report, _console())
 
 
-def _told(sentence: str) -> None:
-    if sys.stderr.isatty():
-        say(sentence, err=True)
-
-
 def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:
     from benchmarks.overhead import Setting, SettingError, measure
     from benchmarks.ways import WAYS
 
-    height, separator, width = size.lower().partition("x")
-    if not (separator and height.isdecimal() and width.isdecimal()):
-        raise UserError(f"--size {size!r}: it should be height and width of the latents, like 64x64")
+    height, width = latent_sides(size)
     if variants is not None:
         names = (name.strip() for name in variants.split(","))
         asked["ways"] = tuple(WAYS) if variants == "all" else tuple(names)
     try:
-        setting = Setting(height=int(height), width=int(width), **asked)
+        setting = Setting(height=height, width=width, **asked)
     except SettingError as error:
         raise UserError(f"--{error}") from None
-    return measure(setting, _told)
+    return measure(setting, told)
 
 
 def _show(report: Any) -> None:

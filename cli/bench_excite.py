@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from benchmarks.measurement import write_json
-from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.settings import at_least
 
+from .bench_options import DeviceOption, JsonFileOption, SizeOption, ThreadsOption, latent_sides, one_of, told
 from .errors import sentences
 from .terminal import say
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from benchmarks.excite import Cost
     from benchmarks.excite_count import Counted
 
-_SMALLEST, _LARGEST = 8, 512
+_SMALLEST = 8
 _MIB = 2**20
 
 
@@ -26,16 +25,14 @@ def excite(
     arch: Annotated[
         str, typer.Option(help="sd15, sd21, sdxl or tiny, with random weights; sdxl is only counted.")
     ] = "sd15",
-    size: Annotated[str, typer.Option(metavar="HxW", help="Of the latents: an eighth of the picture's.")] = "32x32",
+    size: SizeOption = "32x32",
     repeats: Annotated[int, typer.Option(help="Interleaved rounds of an altered step; 0 only counts.")] = 5,
     picture_steps: Annotated[int, typer.Option(help="Steps of a picture; the first half is altered.")] = 4,
     picture_repeats: Annotated[int, typer.Option(help="Interleaved rounds of a picture; 0 leaves it out.")] = 3,
     dtype: Annotated[str, typer.Option(help="float32, float16 or bfloat16.")] = "float32",
-    device: Annotated[str, typer.Option(help="A PyTorch device.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="CPU threads. Several on a busy machine spin, and inflate ratios.")] = 1,
-    json_file: Annotated[
-        str | None, typer.Option("--json", metavar="FILE", help="Write the measurement as JSON, - for stdout.")
-    ] = None,
+    device: DeviceOption = "cpu",
+    threads: ThreadsOption = 1,
+    json_file: JsonFileOption = None,
 ) -> None:
     """Time, memory and arithmetic of subjects: against stock, and against the published way written out."""
     with sentences():
@@ -46,32 +43,26 @@ def excite(
             ("--threads", threads, 1),
         ):
             at_least(option, count, least)
-        height, separator, width = size.lower().partition("x")
-        sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
         # The UNets of these architectures halve the latent three times.
-        if not separator or not all(_SMALLEST <= side <= _LARGEST and side % 8 == 0 for side in sides):
-            raise UserError(
-                f"--size {size!r}: it should be height and width of the latents, multiples of 8, like 64x64"
-            )
+        sides = latent_sides(size, multiple=8, smallest=_SMALLEST)
         import torch
 
         from benchmarks.architectures import ARCHITECTURES
         from benchmarks.excite import measure
 
         kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-        for option, value, known in (("--arch", arch, ARCHITECTURES), ("--dtype", dtype, kinds)):
-            if value not in known:
-                raise UserError(f"{option} is {value!r}: it should be one of {', '.join(known)}")
+        one_of("--arch", arch, ARCHITECTURES)
+        one_of("--dtype", dtype, kinds)
         torch.set_num_threads(threads)
         report = measure(
             arch,
-            (sides[0], sides[1]),
+            sides,
             repeats,
             picture_steps,
             picture_repeats,
             torch.device(device),
             kinds[dtype],
-            _told,
+            told,
         )
         if json_file is not None:
             write_json(json_file, report.to_dict())
@@ -119,8 +110,3 @@ def _show(title: str, costs: tuple[Cost, ...]) -> None:
             f"  {each.name:22} {each.seconds:8.3f} s  x{each.ratio.median:.3f} [{low:.3f}, {high:.3f}]{cpu}"
             f"  of published x{each.over_published.median:.3f}{room}"
         )
-
-
-def _told(sentence: str) -> None:
-    if sys.stderr.isatty():
-        say(sentence, err=True)
