@@ -20,6 +20,14 @@ def machine(device: torch.device) -> dict[str, Any]:
     return found
 
 
+def usable(device: str) -> bool:
+    """Whether tensors can be made and computed with on a device of that name."""
+    try:
+        return torch.zeros((), device=device).device.type != "meta"
+    except (RuntimeError, AssertionError):
+        return False
+
+
 def _cpu_name() -> str:
     information = Path("/proc/cpuinfo")
     if information.is_file():

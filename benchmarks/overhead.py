@@ -22,7 +22,7 @@ from torch import Tensor
 from . import memory
 from .architectures import ARCHITECTURES, Inputs, build, inputs, twin
 from .counting import Count, count
-from .machine import machine, versions
+from .machine import machine, usable, versions
 from .timing import Ratio, Sample, interleaved, paired
 from .ways import SETTLED, WAYS, Call, Evaluation, caller, layers_caller, recorded
 
@@ -98,11 +98,7 @@ class Setting:
         for way in self.ways if self.layers else ():
             if WAYS[way].peer:
                 raise SettingError("variants", way, "one of our own with --layers: peers change other layers as well")
-        try:
-            usable = torch.zeros((), device=self.device).device.type != "meta"
-        except (RuntimeError, AssertionError):
-            usable = False
-        if not usable:
+        if not usable(self.device):
             raise SettingError("device", self.device, "one that PyTorch can use on this machine, like cpu or cuda")
         object.__setattr__(self, "ways", (STOCK, *(way for way in dict.fromkeys(self.ways) if way != STOCK)))
 

@@ -9,7 +9,17 @@ import typer
 from benchmarks.measurement import write_json
 from lib_ebca.studio.settings import at_least
 
-from .bench_options import DeviceOption, JsonFileOption, SizeOption, ThreadsOption, latent_sides, one_of, told
+from .bench_options import (
+    DeviceOption,
+    JsonFileOption,
+    SizeOption,
+    ThreadsOption,
+    device_of,
+    dtype_of,
+    latent_sides,
+    one_of,
+    told,
+)
 from .errors import sentences
 from .terminal import say
 
@@ -50,9 +60,7 @@ def excite(
         from benchmarks.architectures import ARCHITECTURES
         from benchmarks.excite import measure
 
-        kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
         one_of("--arch", arch, ARCHITECTURES)
-        one_of("--dtype", dtype, kinds)
         torch.set_num_threads(threads)
         report = measure(
             arch,
@@ -60,8 +68,8 @@ def excite(
             repeats,
             picture_steps,
             picture_repeats,
-            torch.device(device),
-            kinds[dtype],
+            device_of(device),
+            dtype_of(dtype),
             told,
         )
         if json_file is not None:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lib_ebca.studio.errors import UserError
 
 from .terminal import say
+
+if TYPE_CHECKING:
+    import torch
 
 SizeOption = Annotated[str, typer.Option(metavar="HxW", help="Of the latents: an eighth of the picture's.")]
 DeviceOption = Annotated[str, typer.Option(help="A PyTorch device.")]
@@ -35,6 +38,28 @@ def one_of(option: str, value: str, known: Iterable[str]) -> None:
     """Raises UserError where the value is none of those known."""
     if value not in known:
         raise UserError(f"{option} is {value!r}: it should be one of {', '.join(known)}")
+
+
+def device_of(name: str) -> torch.device:
+    """The device that --device names. Raises UserError."""
+    import torch
+
+    from benchmarks.machine import usable
+
+    if not usable(name):
+        raise UserError(
+            f"--device is {name!r}: it should be one that PyTorch can use on this machine, like cpu or cuda"
+        )
+    return torch.device(name)
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """The type that --dtype names. Raises UserError."""
+    import torch
+
+    kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+    one_of("--dtype", name, kinds)
+    return kinds[name]
 
 
 def told(sentence: str) -> None:

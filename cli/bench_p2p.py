@@ -9,7 +9,17 @@ import typer
 from benchmarks.measurement import write_json
 from lib_ebca.studio.settings import at_least
 
-from .bench_options import DeviceOption, JsonFileOption, SizeOption, ThreadsOption, latent_sides, one_of, told
+from .bench_options import (
+    DeviceOption,
+    JsonFileOption,
+    SizeOption,
+    ThreadsOption,
+    device_of,
+    dtype_of,
+    latent_sides,
+    one_of,
+    told,
+)
 from .terminal import say
 
 _SMALLEST = 8
@@ -33,11 +43,9 @@ def p2p(
     from benchmarks.architectures import ARCHITECTURES
     from benchmarks.following import measure
 
-    kinds = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
     one_of("--arch", arch, ARCHITECTURES)
-    one_of("--dtype", dtype, kinds)
     torch.set_num_threads(threads)
-    report = measure(arch, sides, repeats, torch.device(device), kinds[dtype], told)
+    report = measure(arch, sides, repeats, device_of(device), dtype_of(dtype), told)
     if json_file is not None:
         write_json(json_file, report.to_dict())
     if json_file == "-":

@@ -162,9 +162,10 @@ def p2p(
         pictures.save_numbered(image, folder, number, following.to_text(made, place, loaded.source))
         for place, image in enumerate(drawn.images)
     ]
-    for each, path in zip(made, paths, strict=True):
-        notes = (*photo_options.notes(made_with, loaded, each.prompt), *drawn.run.comments)
-        Saved(each, path, drawn.seconds / len(made), notes if each is made[0] else ()).tell(as_json, quiet, show)
+    for place, (each, path) in enumerate(zip(made, paths, strict=True)):
+        # What is to be said of all is said once, with the first.
+        shared = (*photo_options.notes(made_with, loaded, each.prompt), *drawn.run.comments) if place == 0 else ()
+        Saved(each, path, drawn.seconds / len(made), (*shared, *drawn.subjects_told(place))).tell(as_json, quiet, show)
     labelled = [(each.prompt, image) for each, image in zip(made, drawn.images, strict=True)]
     sheet = pictures.beside(paths[0], "p2p")
     pictures.write_new(sheet, pictures.png(captioned(f"seed {number}", labelled, cell=256)))

@@ -19,8 +19,9 @@ def stamp(tensor: Tensor) -> Stamp | None:
     """
     if tensor.is_inference():
         return None
-    if tensor.device.type == "meta":
-        # Weights that are brought in layer by layer: another placeholder each time.
+    if tensor.untyped_storage().device.type == "meta":
+        # Weights that are brought in layer by layer, another placeholder each time; or fake ones, which have a device
+        # and no memory on it.
         return ()
     return id(tensor), tensor.data_ptr(), tensor._version
 

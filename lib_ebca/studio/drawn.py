@@ -26,9 +26,13 @@ class Drawn:
 
     def comments(self, place: int) -> tuple[str, ...]:
         """Sentences on the picture at that place of its batch."""
+        return (*self.run.comments, *self.subjects_told(place))
+
+    def subjects_told(self, place: int) -> tuple[str, ...]:
+        """Those on its subjects alone, without what is to be said of the whole batch."""
         from lib_ebca.attention.excite_record import subjects_told
 
-        return (*self.run.comments, *subjects_told(self.run.excited, place))
+        return subjects_told(self.run.excited, place)
 
 
 def refuse_endless(decoded: Tensor, recipes: Sequence[Recipe]) -> None:

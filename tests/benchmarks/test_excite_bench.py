@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,25 @@ def test_the_ways_draw_the_same(drawn: dict[str, Tensor], name: str) -> None:
     torch.testing.assert_close(drawn[name], drawn["excite"], rtol=0, atol=1e-4)
 
 
+def test_what_is_read_ends_the_evaluation_and_its_gradient_early() -> None:
+    with warnings.catch_warnings():
+        # Fake weights have no memory whose address could be asked for.
+        warnings.simplefilter("error")
+        tiny = counted("tiny", SIZE)
+    assert 0 < tiny.gradient < tiny.published_gradient
+    assert tiny.stock.peak_bytes <= tiny.checkpointed.peak_bytes <= tiny.excite.peak_bytes < tiny.published.peak_bytes
+
+
+# What follows builds SD 1 of fake tensors and walks it eight times: half a minute, minutes on a busy machine.
+
+
 @pytest.fixture(scope="module")
 def sd1() -> Counted:
     """SD 1 at 64 x 64 latents, in float32."""
     return counted("sd15", (64, 64))
 
 
+@pytest.mark.slow
 def test_the_arithmetic_of_a_step(sd1: Counted) -> None:
     # In forwards of one row: about half of one, and as much back; published, a whole one and half of it back.
     assert 1.0 < sd1.gradient / sd1.row < 1.1
@@ -54,6 +68,7 @@ def test_the_arithmetic_of_a_step(sd1: Counted) -> None:
     assert sd1.stock.flops / sd1.published.flops > 0.56
 
 
+@pytest.mark.slow
 def test_the_arithmetic_of_a_picture(sd1: Counted) -> None:
     assert sd1.picture() < 1.28
     assert sd1.published_picture() > 1.6
@@ -61,6 +76,7 @@ def test_the_arithmetic_of_a_picture(sd1: Counted) -> None:
     assert sd1.picture(60) / sd1.published_picture(60) < 0.52
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_step(sd1: Counted) -> None:
     above, published = (each.peak_bytes - sd1.stock.peak_bytes for each in (sd1.excite, sd1.published))
     assert above < published / 10
@@ -114,6 +130,8 @@ def test_the_report_is_whole(tmp_path: Path) -> None:
             ["--size", "20x16"],
             "--size '20x16': it should be height and width of the latents, multiples of 8, like 64x64",
         ),
+        (["--arch", "tiny", "--device", "nope"], "--device is 'nope': it should be one that PyTorch can use on this"),
+        (["--arch", "tiny", "--dtype", "int8"], "--dtype is 'int8': it should be one of float32, float16, bfloat16"),
         (["--arch", "sd9"], "--arch is 'sd9': it should be one of sd15, sd21, sdxl, tiny"),
         (["--picture-steps", "1"], "--picture-steps is 1: it should be a whole number of at least 2"),
     ],

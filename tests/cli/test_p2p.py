@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy
 import pytest
@@ -59,6 +60,22 @@ def test_json_says_the_plan_and_the_sheet(p2p: Ebca) -> None:
     assert source["plan"] == {}
     assert target["plan"]["follow"]["source"] == 0
     assert Path(sheet["sheet"]).is_file()
+
+
+def test_subjects_of_a_picture_that_follows_act_and_are_told_with_it(p2p: Ebca) -> None:
+    def drawn(target: str) -> list[dict[str, Any]]:
+        result = p2p(PROMPTS[0], target, "--seed", 1, "--json")
+        return [json.loads(line) for line in result.stdout.splitlines()[:2]]
+
+    plain, moved = drawn(PROMPTS[1]), drawn(PROMPTS[1] + " <excite:dog:scale=1000:refine=off>")
+    source, target = (
+        numpy.abs(pixels(after["path"]) - pixels(before["path"])).max()
+        for before, after in zip(plain, moved, strict=True)
+    )
+    assert source <= 1 < target
+    assert moved[0]["comments"] == []
+    (sentence,) = moved[1]["comments"]
+    assert sentence.startswith("Subjects: the latent was moved in 1 step")
 
 
 @pytest.mark.parametrize(
