@@ -65,11 +65,26 @@ def subject_scores(
     shares = text_shares(probabilities, text)
     tokens = [token for subject in subjects for token in subject]
     maps = shares[:, tokens].T.unflatten(-1, size)
-    if objective.kernel is not None:
-        maps = smoothed(maps, smoothing_kernel(objective.kernel, dtype=maps.dtype))
+    return scores_of_maps(maps, [len(subject) for subject in subjects], objective, objective.kernel, mask)
+
+
+def scores_of_maps(
+    maps: Tensor, counts: Sequence[int], objective: Objective, kernel: str | None, mask: Tensor | None
+) -> Tensor:
+    """The scores of subjects, (S,): each token's is the largest value of its map.
+
+    Args:
+        maps: (K, h, w), of the tokens of all subjects, one subject after the other.
+        counts: how many tokens each subject has, together K.
+        objective: how tokens are told as one.
+        kernel: what the maps are smoothed by; None: not at all.
+        mask: (h, w) in [0, 1]: where the subjects are looked for.
+    """
+    if kernel is not None:
+        maps = smoothed(maps, smoothing_kernel(kernel, dtype=maps.dtype))
     if mask is not None:
         maps = maps * mask
-    maxima = maps.flatten(1).max(-1).values.split([len(subject) for subject in subjects])
+    maxima = maps.flatten(1).max(-1).values.split(list(counts))
     return torch.stack([each.max() if objective.tokens == "max" else each.mean() for each in maxima])
 
 

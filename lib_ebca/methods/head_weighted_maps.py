@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib_ebca.methods.attend_and_excite import PUBLISHED, Objective
-from lib_ebca.methods.maps import smoothed, smoothing_kernel, text_shares
+from lib_ebca.methods.attend_and_excite import PUBLISHED, Objective, scores_of_maps
+from lib_ebca.methods.maps import text_shares
 
 SIDE = 8
 
@@ -73,12 +73,8 @@ def subject_scores(
     """
     owner = [place for place, tokens in enumerate(subjects) for _ in tokens]
     maps = subject_maps(attention[owner], text, [token for tokens in subjects for token in tokens])
-    if objective.kernel is not None:
-        maps = smoothed(maps, smoothing_kernel("gaussian", dtype=maps.dtype))
-    if mask is not None:
-        maps = maps * mask
-    maxima = maps.flatten(1).max(-1).values.split([len(tokens) for tokens in subjects])
-    return torch.stack([each.max() if objective.tokens == "max" else each.mean() for each in maxima])
+    kernel = None if objective.kernel is None else "gaussian"
+    return scores_of_maps(maps, [len(tokens) for tokens in subjects], objective, kernel, mask)
 
 
 def _blurred(maps: Tensor, side: int) -> Tensor:
