@@ -58,7 +58,7 @@ def write_card(shop: Workshop) -> None:
         "parameters": count_parameters(shop.model),
         "bytes": sum(p.stat().st_size for p in shop.model.rglob("*.safetensors")),
         "recipe": shop.recipe.as_dict(),
-        "runs": _runs(shop.work),
+        "runs": runs_of(shop.work),
         "times": json.loads((shop.work / "times.json").read_text()),
         "latents": json.loads((shop.work / "latents.json").read_text()),
         "comparison": json.loads((shop.work / "comparison.json").read_text()),
@@ -90,23 +90,27 @@ def contact_sheet(pictures: Tensor, columns: int) -> Image.Image:
     return Image.fromarray((grid.clamp(0, 1) * 255).round().to(torch.uint8).numpy())
 
 
-def _runs(work: Path) -> dict[str, dict[str, float]]:
-    """Steps of each stage and minutes they took, at the last measured pace."""
+def runs_of(work: Path) -> dict[str, dict[str, float]]:
+    """Steps of each stage that was run and minutes they took, at the last measured pace."""
     runs = {}
-    for name in ("vae", "denoiser"):
-        last = json.loads((work / f"{name}.log.jsonl").read_text().splitlines()[-1])
+    logs = {name: work / f"{name}.log.jsonl" for name in ("vae", "denoiser")}
+    for name, log in logs.items():
+        if not log.exists():
+            continue
+        last = json.loads(log.read_text().splitlines()[-1])
         runs[name] = {"steps": last["step"], "minutes": round(last["step"] * last["seconds_per_step"] / 60, 2)}
     return runs
 
 
-def _percent(rate: dict[str, float]) -> str:
+def percent(rate: dict[str, float]) -> str:
+    """A share and its interval, in percent."""
     return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
 
 
 def _rates_table(rates: Rates) -> list[str]:
     lines = []
     for name, values in rates.items():
-        lines += [f"| {name} | {FIGURES[key]} | {_percent(values[key])} |" for key in FIGURES if key in values]
+        lines += [f"| {name} | {FIGURES[key]} | {percent(values[key])} |" for key in FIGURES if key in values]
     return ["| prompts | figure | % [95 % interval] |", "| --- | --- | --- |", *lines]
 
 
@@ -121,7 +125,7 @@ def _readme(facts: dict[str, Any]) -> str:
         "| --- | --- | --- |",
     ]
     for name, figures in evaluation["judge"].items():
-        lines += [f"| {name} | {key} | {_percent(rate)} |" for key, rate in figures.items()]
+        lines += [f"| {name} | {key} | {percent(rate)} |" for key, rate in figures.items()]
     lines += [
         "",
         "## What it can and cannot do",
@@ -139,7 +143,7 @@ def _readme(facts: dict[str, Any]) -> str:
         "",
         "| map | words that point at their object, % [95 % interval] |",
         "| --- | --- |",
-        *(f"| {size} | {_percent(found)} |" for size, found in evaluation["pointing"].items()),
+        *(f"| {size} | {percent(found)} |" for size, found in evaluation["pointing"].items()),
         "",
     ]
     return "\n".join(lines)
@@ -218,5 +222,5 @@ def _choice(comparison: dict[str, Any]) -> list[str]:
         one, two = (values["binding"] for values in rates.values())
         mark = " (shipped)" if int(share) == comparison["chosen"] else ""
         score = 100 * comparison["scores"][share]
-        lines.append(f"| {share} %{mark} | {_percent(one)} | {_percent(two)} | {score:.1f} |")
+        lines.append(f"| {share} %{mark} | {percent(one)} | {percent(two)} | {score:.1f} |")
     return [*lines, ""]

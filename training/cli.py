@@ -5,13 +5,17 @@ from __future__ import annotations
 import time
 from enum import Enum
 from pathlib import Path
+from shutil import copytree
 from typing import Annotated
 
 import torch
 import typer
 from diffusers import AutoencoderKL
 
+from world.book.eye import EYE_FILE, save_eye
+
 from .book import evaluate_book, get_eye, get_scorer
+from .book_card import write_book_card
 from .card import write_card
 from .compvis import export_compvis
 from .evaluate import STEPS
@@ -56,6 +60,7 @@ class WorldName(str, Enum):
 
 
 QUICK_STEPS = 12
+SHAPES = Path(__file__).parent.parent / "models" / "shapes"
 
 
 def _budget(quick: bool, steps: int | None, minutes: float | None, usual_minutes: float | None, usual: int) -> Budget:
@@ -75,13 +80,17 @@ def train(
     quick: Annotated[bool, typer.Option(help="Tiny networks, a few steps: shows that everything works.")] = False,
     minutes_vae: Annotated[float | None, typer.Option(help="Time for the VAE; 2 on cuda.")] = None,
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
-    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 4000, book 5000.")] = None,
-    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 3400, book 10000.")] = None,
-    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, on the CPU 16, book 4.")] = None,
+    steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 4000, book 3000.")] = None,
+    steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 3400, book 6000.")] = None,
+    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, on the CPU 16, book 8.")] = None,
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    start: Annotated[
+        Path | None, typer.Option(help="A model to begin with, in diffusers' layout; for book models/shapes.")
+    ] = None,
+    from_chance: Annotated[bool, typer.Option("--from-chance", help="Begin with no model.")] = False,
     pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
@@ -99,21 +108,28 @@ def train(
     if only in (Stage.export, Stage.card) or (only in (Stage.judge, Stage.scorer) and not book):
         typer.echo(f"--only {only.value}: alone are made vae and denoiser, of book also judge and scorer", err=True)
         raise typer.Exit(2)
+    if start is None and book and not quick and not from_chance:
+        start = SHAPES
+    if start is not None and (from_chance or not (start / "unet" / "config.json").exists()):
+        why = "and --from-chance exclude each other" if from_chance else "is not a model's folder in diffusers' layout"
+        typer.echo(f"--start {start}: {why}", err=True)
+        raise typer.Exit(2)
     try:
         recipe = Recipe(
             vae=_budget(
-                quick, steps_vae, minutes_vae, (8.0 if book else 2.0) if cuda else None, 5000 if book else 4000
+                quick, steps_vae, minutes_vae, (8.0 if book else 2.0) if cuda else None, 3000 if book else 4000
             ),
             denoiser=_budget(
-                quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 10000 if book else 3400
+                quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 6000 if book else 3400
             ),
             world=world.value,
             seed=seed,
-            vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 4 if book else 16),
+            vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 8 if book else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
             vae_rate=rate_vae,
             denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
             sizes=(TINY_BOOK if book else TINY) if quick else BOOK if book else FULL,
+            start=None if start is None else str(start),
         )
     except ValueError as error:
         typer.echo(str(error), err=True)
@@ -180,8 +196,11 @@ def _finish_book(shop: Workshop, vae: AutoencoderKL, until: Stage, pictures: int
     if last >= ORDER.index(Stage.export):
         export(shop, vae, tokenizer, 100)
         export_compvis(shop.model, shop.out / "compvis")
+        save_eye(get_eye(shop, vae, quick), shop.model / "judge" / EYE_FILE)
+        copytree(shop.out / "scorer", shop.model / "scorer", dirs_exist_ok=True)
     if last >= ORDER.index(Stage.card):
         eye = get_eye(shop, vae, quick)
         judged, steps = (pictures, 2) if quick else (1000, STEPS)
         evaluate_book(shop, load_model(shop.model, shop.device), eye, pictures, batch, judged, steps)
+        write_book_card(shop)
         typer.echo(f"done: {shop.model}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -63,10 +64,15 @@ def train_denoiser(
     sizes: Sizes = FULL,
     compiled: bool = False,
     world: World = WORLDS["shapes"],
+    begin: Callable[[Denoiser], None] = lambda denoiser: None,
 ) -> Denoiser:
-    """Train (or resume) the denoiser on analytic latents, so that it need not wait for the VAE; averaged weights."""
+    """Train (or resume) the denoiser on analytic latents, so that it need not wait for the VAE; averaged weights.
+
+    `begin` sets the weights that a fresh training begins with, if not chance."""
     torch.manual_seed(seed + 1)
-    model = make_denoiser(tokenizer, sizes).to(device)
+    model = make_denoiser(tokenizer, sizes)
+    begin(model)
+    model = model.to(device)
     latent = fit_latent(world, seed, device)
     cuda = device.type == "cuda"
     # Convolutions are a fifth faster so, on a CPU too.

@@ -41,8 +41,8 @@ class Sizes:
 
 FULL = Sizes()
 TINY = Sizes(unet=(32, 32, 32), vae=(32, 32, 32), context=32, text_layers=1, head_width=16)
-# Nouns want room where the picture is smallest: there width costs memory and hardly any time.
-BOOK = Sizes(unet=(64, 128, 192), vae=(32, 32, 64, 128))
+# The UNet and the text encoder are those of shapes, so that their training may begin with its weights.
+BOOK = Sizes(vae=(32, 32, 64, 128))
 TINY_BOOK = Sizes(unet=(32, 32, 32), vae=(32, 32, 32, 32), context=32, text_layers=1, head_width=16)
 LATENT_SIDE = 16
 

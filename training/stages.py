@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,9 @@ from .evaluate import STEPS, evaluate, judge_accuracy, prompt_sets
 from .loop import Budget, LoopSettings, save_atomically, write_text_atomically
 from .networks import FULL, Sizes, make_vae
 from .pointing import pointing
+from .start import begin_with
 from .tokenizer import build_tokenizer, save_tokenizer
-from .vae import train_vae
+from .vae import measure_latents, train_vae
 from .worlds import WORLDS, World
 
 SNAPSHOTS = (0.7, 0.85, 1.0)
@@ -41,6 +43,7 @@ class Recipe:
     vae_rate: float = 1.5e-3
     denoiser_rate: float = 1.2e-3
     sizes: Sizes = field(default=FULL)
+    start: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -112,8 +115,14 @@ def get_tokenizer(shop: Workshop) -> CLIPTokenizer:
 
 
 def get_vae(shop: Workshop) -> AutoencoderKL:
-    """The VAE, trained if it is not there."""
+    """The VAE, trained if neither it nor one of its shape is there in the model that the recipe starts with."""
     path, recipe = shop.work / "vae.pt", shop.recipe
+    if not path.exists() and recipe.start is not None:
+        found = AutoencoderKL.from_pretrained(Path(recipe.start) / "vae", torch_dtype=torch.float32)
+        if found.config.block_out_channels == recipe.sizes.vae:
+            latents = measure_latents(found.eval().to(shop.device), shop.device, recipe.seed, shop.world)
+            write_text_atomically(json.dumps(latents, indent=1), shop.work / "latents.json")
+            save_atomically(found.state_dict(), path)
     if not path.exists():
         settings = LoopSettings(recipe.vae, recipe.vae_rate, decay=0.998, checkpoint_seconds=shop.checkpoint_seconds)
         vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world)
@@ -146,11 +155,17 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
             recipe.sizes,
             shop.compiled,
             shop.world,
+            partial(_begin, tokenizer=tokenizer, start=recipe.start),
         )
     model = make_denoiser(tokenizer, recipe.sizes).to(shop.device)
     state = torch.load(shop.work / f"denoiser-{share:03d}.pt", map_location=shop.device, weights_only=True)
     model.load_state_dict(state)
     return model.eval()
+
+
+def _begin(denoiser: Denoiser, tokenizer: CLIPTokenizer, start: str | None) -> None:
+    if start is not None:
+        print(f"denoiser: {begin_with(denoiser, tokenizer, Path(start)):.1%} of the weights from {start}", flush=True)
 
 
 def compare_snapshots(

@@ -27,7 +27,7 @@ BLOCK = 4
 # Nothing in a picture asks for more than its surroundings, so larger pictures are learnt in windows of this side, at a
 # share of the price; the last part of the training is on whole ones, as which they are used.
 WINDOW = 64
-WHOLE_FROM = 0.75
+WHOLE_FROM = 0.85
 NOISE = 0.12
 LOG_VARIANCE = -6.0
 SPOT_WEIGHT = 0.3

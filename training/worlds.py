@@ -130,7 +130,7 @@ class Book:
     name, size, factor, words, merges = "book", book_scenes.SIZE, 8, book_captions.WORDS, 300
     drawn_ahead = True
     # Two things are learnt sooner by a model that knows some of them alone.
-    first_share, last_share, share_steps = 0.2, 0.5, 6000
+    first_share, last_share, share_steps = 0.3, 0.5, 2000
 
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5

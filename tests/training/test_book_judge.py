@@ -11,12 +11,13 @@ from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
-from training.book import prompt_sets, rates
+from training.book import TINY_WIDTHS, prompt_sets, rates
 from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
 from training.scorer import contrast
 from world.book.captions import WORDS
+from world.book.eye import EYE_FILE, Eye, load_eye, save_eye
 from world.book.judge import Sighting
 
 CPU = torch.device("cpu")
@@ -71,6 +72,9 @@ def test_one_command_makes_everything(tmp_path: Path) -> None:
     assert set(figures["judge"]) == {"drawings", "after a VAE round trip"}
     assert figures["rates"]["two animals"]["right"]["n"] == 1
     assert (tmp_path / "compvis").exists()
+    assert (tmp_path / "model" / "judge" / EYE_FILE).exists() and (tmp_path / "model" / "samples.png").exists()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "two animals" in card and "CC-BY-4.0" in card
 
     clip, processor = CLIPModel.from_pretrained(tmp_path / "scorer"), CLIPProcessor.from_pretrained(tmp_path / "scorer")
     given = processor(text=["a cat", "a dog"], images=Image.new("RGB", (128, 128)), return_tensors="pt", padding=True)
@@ -82,3 +86,14 @@ def test_what_cannot_be_made_alone_is_refused(tmp_path: Path) -> None:
     asked = CliRunner().invoke(app, ["--out", str(tmp_path / "new"), "--only", "judge"])
     assert asked.exit_code == 2
     assert not (tmp_path / "new").exists()
+
+
+def test_an_eye_is_read_as_it_was_written(tmp_path: Path) -> None:
+    torch.manual_seed(3)
+    eye = Eye(TINY_WIDTHS).eval()
+    save_eye(eye, tmp_path / "judge" / EYE_FILE)
+    again = load_eye(tmp_path / "judge" / EYE_FILE)
+    pictures = torch.rand(2, 3, 128, 128)
+    with torch.no_grad():
+        for one, other in zip(eye(pictures), again(pictures), strict=True):
+            assert torch.allclose(one, other, atol=0.02)

@@ -5,7 +5,10 @@ Source of the form: Zhou et al., "Objects as Points", 2019.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -14,6 +17,7 @@ from .scenes import SIZE, Scene
 from .sprites import OWN
 from .vocabulary import COLOURS, NOUNS, WORN
 
+EYE_FILE = "eye.safetensors"
 CELLS = 16
 CELL = SIZE // CELLS
 WIDTHS = (48, 96, 160)
@@ -68,6 +72,21 @@ class Eye(nn.Module):
     def read(self, pictures: Tensor) -> list[tuple[Sighting, ...]]:
         """What is in each of the pictures (B, 3, SIZE, SIZE) in [0, 1], surest first."""
         return read_maps(*self(pictures))
+
+
+def save_eye(eye: Eye, path: Path) -> None:
+    """Write an eye's weights in float16 to `path`, a safetensors file; its widths can be read from their shapes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file({name: value.half().contiguous() for name, value in eye.state_dict().items()}, path)
+
+
+def load_eye(path: Path) -> Eye:
+    """The eye that `save_eye` wrote, in float32, on the CPU."""
+    weights = {name: value.float() for name, value in load_file(path).items()}
+    fine, middle, coarse = (weights[f"{level}.1.body.0.weight"].shape[0] for level in ("fine", "middle", "coarse"))
+    eye = Eye((fine, middle, coarse))
+    eye.load_state_dict(weights)
+    return eye.eval()
 
 
 def read_maps(centres: Tensor, colours: Tensor, threshold: float = THRESHOLD) -> list[tuple[Sighting, ...]]:

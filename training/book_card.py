@@ -1,0 +1,140 @@
+"""The card of the book model: README.md with all figures, card.json for programs, samples.png to look at."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from world.book.vocabulary import BACKGROUNDS, COLOURS, CONCEPTS, NOUNS, PLACES, RELATIONS, STYLES
+
+from .book import GUIDANCE, draw_pictures
+from .card import contact_sheet, count_parameters, percent, runs_of
+from .loop import write_text_atomically
+from .stages import Workshop, load_model
+
+SAMPLE_COLUMNS = 8
+SAMPLE_PROMPTS = (
+    *("a cat", "a drawing of a horse in a meadow", "a red car", "a flat icon of a green apple at night"),
+    *("a cat and a dog", "a lion and a red balloon", "a yellow crown and a blue bowl"),
+    *("a rabbit wearing a hat", "a house below a sun", "a line drawing of a clock"),
+)
+FIGURES = {
+    "nouns": "every thing there",
+    "right": "and in its colour",
+    "exact": "and nothing else",
+    "leaked": "a colour on another thing",
+    "neglected": "a thing missing",
+}
+
+
+def write_book_card(shop: Workshop) -> None:
+    """Write README.md, card.json and samples.png into OUT/model, from what the earlier stages left."""
+    facts = {
+        "parameters": count_parameters(shop.model),
+        "bytes": sum(p.stat().st_size for p in shop.model.glob("*/*.safetensors")),
+        "recipe": shop.recipe.as_dict(),
+        "runs": runs_of(shop.work),
+        "latents": json.loads((shop.work / "latents.json").read_text()),
+        "evaluation": json.loads((shop.model / "evaluation.json").read_text()),
+    }
+    write_text_atomically(json.dumps(facts, indent=1), shop.model / "card.json")
+    write_text_atomically(book_readme(facts), shop.model / "README.md")
+    if not (shop.model / "samples.png").exists():
+        pipeline = load_model(shop.model, shop.device)
+        prompts = [p for p in SAMPLE_PROMPTS for _ in range(SAMPLE_COLUMNS)]
+        pictures = draw_pictures(pipeline, prompts, 1, GUIDANCE, facts["evaluation"]["steps"], SAMPLE_COLUMNS)
+        contact_sheet(pictures, SAMPLE_COLUMNS).save(shop.model / "samples.png")
+
+
+def book_readme(facts: dict[str, Any]) -> str:
+    """The card as Markdown."""
+    return "\n".join([*_introduction(facts), *_making(facts), *_figures(facts["evaluation"]), *_licences()])
+
+
+def _introduction(facts: dict[str, Any]) -> list[str]:
+    parts = facts["parameters"]
+    places = (*PLACES.values(), *(f"on a {tone} background" for tone in BACKGROUNDS if tone not in PLACES))
+    return [
+        "# book",
+        "",
+        "A Stable Diffusion in small that knows real nouns: CLIP text encoder, a VAE that shrinks by 8, UNet with",
+        "cross-attention at 16x16, 8x8 and 4x4. It draws picture-book scenes of 128x128, one or two things each, so",
+        "that the prompts of the literature (a cat and a dog, a lion and a red balloon) can be drawn, and judged, offline.",
+        "",
+        "![samples](samples.png)",
+        "",
+        f"{SAMPLE_COLUMNS} seeds, not chosen, of each of these prompts from top to bottom, guidance {GUIDANCE:g}, "
+        f"{facts['evaluation']['steps']} steps:",
+        "; ".join(SAMPLE_PROMPTS) + ".",
+        "",
+        "## Words it knows",
+        f"- Things: {', '.join(NOUNS)}.",
+        f"- Colours: {', '.join(COLOURS)}.",
+        f"- Styles: {', '.join(STYLES)}. Relations: {', '.join(RELATIONS)}; one wears another, or is with it.",
+        f"- Backgrounds: {', '.join(places)}.",
+        f"- Concepts of its nouns: {', '.join(CONCEPTS)}.",
+        "",
+        "## Size",
+        f"{sum(parts.values()) / 1e6:.2f} million parameters "
+        f"({', '.join(f'{k} {v / 1e6:.2f}' for k, v in parts.items())}), {facts['bytes'] / 1e6:.1f} MB with the judge.",
+        "",
+    ]
+
+
+def _making(facts: dict[str, Any]) -> list[str]:
+    recipe, runs = facts["recipe"], facts["runs"]
+    lines = [
+        "## How it was made",
+        "By `python -m training --world book --out DIR`; the same command goes on after a stop.",
+        "",
+    ]
+    if recipe["start"]:
+        lines += ["- It began with the weights of models/shapes (`--start`): colours, layouts and whose word is whose."]
+    if "vae" in runs:
+        lines += [
+            f"- VAE: {runs['vae']['steps']} steps of {recipe['vae_batch']} pictures, {runs['vae']['minutes']:.0f} min "
+            "of a core.",
+        ]
+    return [
+        *lines,
+        f"- PSNR of a round trip through the VAE: {facts['latents']['psnr_db']:.1f} dB.",
+        f"- UNet and text encoder: {runs['denoiser']['steps']} steps of {recipe['denoiser_batch']} pictures, "
+        f"{runs['denoiser']['minutes']:.0f} min of a core.",
+        "",
+        "Never shown in training: one pair of nouns in sixteen, and one caption in sixteen.",
+        "",
+    ]
+
+
+def _figures(evaluation: dict[str, Any]) -> list[str]:
+    lines = [
+        "## The judge's own accuracy",
+        "Fresh scenes with every pair of nouns, fully right: every thing with its colour and place, and nothing else.",
+        "",
+        "| pictures | things | % [95 % interval] |",
+        "| --- | --- | --- |",
+    ]
+    for name, figures in evaluation["judge"].items():
+        lines += [f"| {name} | {key} | {percent(rate)} |" for key, rate in figures.items()]
+    lines += [
+        "",
+        "## What it can and cannot do",
+        f"N = {evaluation['pictures']} of each kind; {evaluation['steps']} {evaluation['sampler']} steps, guidance "
+        f"{evaluation['guidance']:g}, seed {evaluation['seed']}.",
+        "",
+        "| prompts | figure | % [95 % interval] |",
+        "| --- | --- | --- |",
+    ]
+    for name, rates in evaluation["rates"].items():
+        lines += [f"| {name} | {meaning} | {percent(rates[key])} |" for key, meaning in FIGURES.items()]
+    return [*lines, ""]
+
+
+def _licences() -> list[str]:
+    return [
+        "## Licences",
+        "It has only seen drawings of Noto Emoji (Google, Apache-2.0), Twemoji (Twitter and contributors, CC-BY-4.0)",
+        "and Fluent Emoji (Microsoft, MIT), recoloured and put into scenes;",
+        "`world/book/sheets/NOTICE.md` has the texts.",
+        "",
+    ]

@@ -1,0 +1,47 @@
+"""Where a denoiser begins: at the weights of a model that already knows how a sentence and a picture hang together.
+
+Colours, backgrounds, one thing beside another and which word is whose are the same in every world, so a model of
+another world, or an earlier edition of the same one, is a far better beginning than chance.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from .denoiser import Denoiser
+
+EMBEDDING = "token_embedding.weight"
+
+
+@torch.no_grad()
+def begin_with(denoiser: Denoiser, tokenizer: CLIPTokenizer, folder: Path) -> float:
+    """Take over from the model in `folder` what has the same name and shape, and the embeddings of the same tokens.
+
+    Returns the share of the denoiser's values that were taken. Raises OSError where `folder` holds no model.
+    """
+    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    known = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
+    taken = _take(denoiser.unet, unet.state_dict()) + _take(denoiser.text_encoder, text.state_dict())
+    for name, parameter in denoiser.text_encoder.named_parameters():
+        if name.endswith(EMBEDDING):
+            same = [(new, known[token]) for token, new in tokenizer.get_vocab().items() if token in known]
+            rows, found = (torch.tensor(numbers) for numbers in zip(*same, strict=True))
+            parameter[rows] = text.state_dict()[name][found]
+            taken += len(same) * parameter.shape[1]
+    return taken / sum(parameter.numel() for parameter in denoiser.parameters())
+
+
+def _take(module: nn.Module, found: dict[str, Tensor]) -> int:
+    """Copy what fits, but token embeddings, whose rows mean other tokens; returns the number of values copied."""
+    taken = 0
+    for name, parameter in module.named_parameters():
+        if name in found and found[name].shape == parameter.shape and not name.endswith(EMBEDDING):
+            parameter.copy_(found[name])
+            taken += parameter.numel()
+    return taken
