@@ -119,7 +119,7 @@ def get_vae(shop: Workshop) -> AutoencoderKL:
     path, recipe = shop.work / "vae.pt", shop.recipe
     if not path.exists() and recipe.start is not None:
         found = AutoencoderKL.from_pretrained(Path(recipe.start) / "vae", torch_dtype=torch.float32)
-        if found.config.block_out_channels == recipe.sizes.vae:
+        if tuple(found.config.block_out_channels) == recipe.sizes.vae:
             latents = measure_latents(found.eval().to(shop.device), shop.device, recipe.seed, shop.world)
             write_text_atomically(json.dumps(latents, indent=1), shop.work / "latents.json")
             save_atomically(found.state_dict(), path)

@@ -39,7 +39,7 @@ class UnknownConceptError(VectorsError):
         close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
         self.nearest = known[close[0]] if close else None
         meant = f" (did you mean {self.nearest}?)" if self.nearest else ""
-        super().__init__(f"concept {name!r} is not among the vectors'{meant}: they know {', '.join(self.concepts)}")
+        super().__init__(f"there is no concept {name!r}{meant}: the vectors know {', '.join(self.concepts)}")
 
     def __reduce__(self) -> tuple[type[UnknownConceptError], tuple[str, tuple[str, ...]]]:
         return UnknownConceptError, (self.name, self.concepts)

@@ -69,7 +69,7 @@ def test_checkpointing_changes_nothing() -> None:
 
 def test_what_cannot_be_served_is_one_sentence() -> None:
     pipe = tiny_pipe.sd1()
-    with pytest.raises(UnknownConceptError, match=r"'Colour' is not among the vectors' \(did you mean Color\?\)"):
+    with pytest.raises(UnknownConceptError, match=r"no concept 'Colour' \(did you mean Color\?\)"):
         drawn(pipe, "<excite:cat:concept=Colour>")
     with (
         pytest.raises(HostError, match="need the prompt in words"),

@@ -68,7 +68,7 @@ def test_a_subject_is_read_off_the_heads_of_a_concept(webui: WebUI) -> None:
 
 
 def test_what_cannot_be_is_one_sentence(webui: WebUI) -> None:
-    with pytest.raises(RefusedError, match=r"'Colour' is not among the vectors' \(did you mean Color\?\)"):
+    with pytest.raises(RefusedError, match=r"no concept 'Colour' \(did you mean Color\?\)"):
         webui.make(prompt=f"{PROMPT} <concept:shirt:Colour>")
     with pytest.raises(RefusedError, match=r"hat.* is not in the prompt"):
         webui.make(prompt=f"{PROMPT} <concept:hat:Color>")
