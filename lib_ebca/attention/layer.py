@@ -324,6 +324,9 @@ def _record(layer: Projections, cascade: Cascade, evaluation: Evaluation, query:
     if not rows:
         # A host may send the unconditional rows in a call of their own.
         return
+    # A repeated context is read as it was encoded, else each copy of a word has its share of what looks at it.
+    copies = min(evaluation.moment.rows.copies_of(row) for row in rows)
+    key = key[:, :, : key.shape[2] // copies]
     size = _size(query.shape[2], evaluation)
     if cascade.recorder.wants(size):
         scale = query.shape[-1] ** -0.5 if layer.scale is None else layer.scale

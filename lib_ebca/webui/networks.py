@@ -10,7 +10,7 @@ from typing import Any
 
 from modules import extra_networks
 
-NAMES = ("edit", "bcu", "boost")
+from lib_ebca.language.scanning import FORMS
 
 
 class _Placeholder(extra_networks.ExtraNetwork):
@@ -23,5 +23,5 @@ class _Placeholder(extra_networks.ExtraNetwork):
 
 def add() -> None:
     """Register the placeholders (the host's callback before the UI)."""
-    for name in NAMES:
+    for name in FORMS:
         extra_networks.register_extra_network(_Placeholder(name))

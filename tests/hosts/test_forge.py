@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.picture import Picture, Rows, Timetable
+from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts import forge
 from lib_ebca.hosts import unet as diffusers_host
 from lib_ebca.language.directives import parse
@@ -252,6 +253,30 @@ def test_a_repeated_context_counts_once() -> None:
         return output.clone()
 
     assert_same([once(2), once(3)], [once(1), once(1)])
+
+
+@pytest.mark.parametrize("text", [INACTIVE, *PLANS.values()], ids=["inactive", *PLANS])
+def test_records_of_a_repeated_context_are_those_of_diffusers(twin: Any, text: str) -> None:
+    """Neither the maps of words nor the energies know of the copies."""
+    plan = parse(text).plan
+    sample, context = inputs()
+    there, here = (cascade(plan) for _ in range(2))
+    for score in (there, here):
+        score.recorder = Recorder(energies=True, maps=True)
+    run(diffusers_host, twin, there, UNCONDITIONAL_FIRST, sample, context)
+    here.begin(Rows((0, 1, 0, 1), (False, False, True, True), (3,) * 4), (10, 6), number=0)
+    unet = tiny_forge.unet()
+    with forge.installed(unet, lambda: here, lambda sentence: None), torch.inference_mode():
+        unet(sample, torch.full((4,), 20.0), context=context.repeat(1, 3, 1), transformer_options={})
+    ours, theirs = here.recorder, there.recorder
+    assert isinstance(ours, Recorder) and isinstance(theirs, Recorder)
+    assert ours.maps.sizes == theirs.maps.sizes
+    for picture in (0, 1):
+        word = [recorder.maps.map(picture, (2, 3)) for recorder in (ours, theirs)]
+        assert_same(word[:1], word[1:])
+    for one, other in zip(ours.energies, theirs.energies, strict=True):
+        for name in ("likelihood", "conditional", "prior"):
+            assert getattr(one, name) == pytest.approx(getattr(other, name), rel=1e-5)
 
 
 def test_the_cascade_is_asked_for_when_the_network_is_called() -> None:

@@ -128,3 +128,14 @@ def test_records_name_the_words_of_their_own_pass(host: Any, monkeypatch: pytest
     monkeypatch.setattr(lifecycle, "pictures", pictures)
     host.make([{"maps": True}], prompt="a [cat:dog:0.5]", enable_hr=True)
     assert drawn == [["cat"], ["dog"]]
+
+
+def test_a_directive_that_never_came_past_us_is_no_unknown_tag(host: Any) -> None:
+    from modules import extra_networks
+
+    from lib_ebca.language.scanning import FORMS
+
+    text, tags = extra_networks.parse_prompt("a cat" + "".join(f"<{name}:cat:1>" for name in FORMS))
+    extra_networks.activate(host.job(prompt=text), tags)
+    assert text == "a cat" and set(tags) == set(FORMS)
+    assert not set(FORMS) & set(extra_networks.unknown)
