@@ -22,11 +22,6 @@ STEPS = 3
 PROMPT = "a cat on a sofa"
 
 
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
-
-
 def vectors_of(pipe: Any) -> HeadVectors:
     """Made-up relevances in the model's own shape."""
     heads = tuple(layer.heads for _, layer in cross_attention_layers(pipe.unet))
@@ -115,7 +110,7 @@ def test_somebody_elses_processor_is_left_alone_and_told_of() -> None:
     [
         (None, "<concept:sofa:Color>", VectorsError, "no head relevance vectors are published for a UNet of"),
         ("other", "<concept:sofa:Color>", VectorsError, r"1 heads, and this model has .* measure its own"),
-        ("own", "<concept:sofa:Colours>", UnknownConceptError, r"did you mean Color\?.*they know Color, Plants"),
+        ("own", "<concept:sofa:Colours>", UnknownConceptError, r"did you mean Color\?.*the vectors know Color, Plants"),
         ("own", "<concept:castle:Color>", WordError, '"castle" is not in the prompt'),
     ],
 )

@@ -31,11 +31,6 @@ STEPS = 4
 GUIDANCE = 5.0
 
 
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
-
-
 @pytest.fixture
 def sd1() -> Any:
     return tiny_pipe.sd1()

@@ -22,11 +22,6 @@ CAT = f"<excite:cat:scale=2000{READ}>"
 SOFA = "<excite:sofa:scale=2000>"
 
 
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
-
-
 def drawn(pipe: Any, plan: str, **asked: Any) -> tuple[Tensor, Any]:
     options = {"vectors": vectors_of(pipe), **asked.pop("options", {})}
     return sample(pipe, plan, options=options, **asked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -13,17 +12,11 @@ from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.follow import Follow
 from lib_ebca.language.plan import Plan
-from tests import tiny_pipe
 
 PROMPTS = ["a cat on a sofa", "a dog on a sofa"]
 SUBJECT = Plan(excite=(Excite("dog", scale=1000.0, refine=False),))
 NOISE = 1 / 2**11
 """What a batch of two rounds differently from one."""
-
-
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
 
 
 def drawn(pipe: Any, plans: list[Plan], prompts: list[str]) -> tuple[Tensor, list[int]]:

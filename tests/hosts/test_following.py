@@ -17,21 +17,10 @@ from lib_ebca.hosts.unet import cross_attention_layers, self_attention_layers
 from lib_ebca.language.follow import Follow
 from lib_ebca.language.words import WordError, rows, tokenise
 from lib_ebca.methods.head_vectors import HeadVectors
-from tests import tiny_pipe
 
 STEPS = 5
 PROMPTS = ["a cat on a sofa", "a dog on a sofa"]
 FOLLOW = Follow(0, cross=0.8, self_=0.6, words={"dog": 0.4}, weights={"sofa": 3.0}, pixels=64)
-
-
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
-
-
-@pytest.fixture(scope="module")
-def sd1() -> Any:
-    return tiny_pipe.sd1()
 
 
 def draw(pipe: Any, prompts: list[str] = PROMPTS, **asked: Any) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 import torch
 from diffusers import (
     ControlNetModel,
@@ -16,34 +15,10 @@ from diffusers import (
 )
 from torch import Tensor
 
-from lib_ebca import ContextUpdate, Plan
+from lib_ebca import Plan
 from lib_ebca.hosts.diffusers import energy_attention, executed_steps
-from lib_ebca.language.directives import parse
 from tests import tiny_pipe
-
-BCU = Plan(update=ContextUpdate(0.05, 0.1))
-FULL = parse("<bcu:0.05:0.1> <edit:dog:0.5:attn=0.01> <edit:castle:-0.3:from=0.5> <boost:cat:2>").plan
-STEPS = 4
-
-
-@pytest.fixture(scope="module", params=["sd1", "sd2", "sdxl"])
-def pipe(request: pytest.FixtureRequest) -> Any:
-    return getattr(tiny_pipe, request.param)()
-
-
-@pytest.fixture(scope="module")
-def sd1() -> Any:
-    return tiny_pipe.sd1()
-
-
-def sample(
-    pipe: Any, plan: Plan | list[Plan], prompt: Any = "a cat on a sofa", seeds: tuple[int, ...] = (0,), **asked: Any
-) -> Tensor:
-    generators = [torch.Generator().manual_seed(seed) for seed in seeds]
-    asked.setdefault("negative_prompt", "" if isinstance(prompt, str) else [""] * len(prompt))
-    with energy_attention(pipe, plan, **asked.pop("options", {})):
-        result = pipe(prompt, num_inference_steps=STEPS, output_type="latent", generator=generators, **asked)
-    return result.images
+from tests.hosts.sampling import BCU, FULL, STEPS, sample
 
 
 def test_image_to_image_and_inpainting(sd1: Any) -> None:
