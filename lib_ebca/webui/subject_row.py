@@ -15,6 +15,17 @@ _COMMA = re.compile(r"(?<!\\),")
 _START, _END = "<excite:", ">"
 
 
+class SubjectError(PlanError):
+    """One of the row's subjects cannot be read; its directive's own sentence says why."""
+
+    def __init__(self, subject: str, sentence: str) -> None:
+        super().__init__("subjects", subject, sentence)
+        self.args = (f"subjects, {self.shown}: {sentence}",)
+
+    def __reduce__(self) -> tuple[type[SubjectError], tuple[str, str]]:  # type: ignore[override]
+        return SubjectError, (str(self.value), self.expected)
+
+
 def from_row(words: str, scale: float, until: float) -> tuple[Excite, ...]:
     r"""The subjects of "cat, dog:scale=10"; a comma that belongs to a word is written \,. Raises PlanError."""
     found = []
@@ -22,7 +33,7 @@ def from_row(words: str, scale: float, until: float) -> tuple[Excite, ...]:
         try:
             parsed = parse(f"{_START}{part.replace(chr(92) + ',', ',')}{_END}")
         except DirectiveError as error:
-            raise PlanError("subjects", part, error.expected) from None
+            raise SubjectError(part, error.expected) from None
         if parsed.text or len(parsed.plan.excite) != 1:
             raise PlanError("subjects", part, "words of the prompt, as in cat, dog:scale=10")
         (excite,) = parsed.plan.excite

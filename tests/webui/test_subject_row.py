@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -31,8 +32,13 @@ def test_words_without_their_own_numbers_take_the_rows(row: Any) -> None:
 def test_what_cannot_be_read_is_named(row: Any) -> None:
     from lib_ebca.language.checks import PlanError
 
-    with pytest.raises(PlanError, match=r"subjects is 'cat:until=2': it should be .*fraction of the pass"):
-        row.from_row("cat:until=2", 20.0, 0.5)
+    sentence = "subjects, 'cat:until=2': until is 2.0: it should be a fraction of the pass, from 0 to 1"
+    with pytest.raises(PlanError) as caught:
+        row.from_row("dog, cat:until=2", 20.0, 0.5)
+    assert str(caught.value) == sentence
+    assert str(pickle.loads(pickle.dumps(caught.value))) == sentence
+    with pytest.raises(PlanError, match="subjects is 'a cat>': it should be words of the prompt"):
+        row.from_row("a cat>", 20.0, 0.5)
 
 
 def test_the_form_asks_for_them_and_reads_them_back(host: Any) -> None:
