@@ -160,7 +160,7 @@ def _needleman_wunsch(source: Sequence[int], target: Sequence[int]) -> list[int]
             score[i][j] = max(score[i][j - 1], score[i - 1][j], score[i - 1][j - 1] + (1 if row == column else -1))
     partners = [NO_PARTNER] * len(target)
     i, j = len(source), len(target)
-    while j > 0 and i > 0:
+    while i and j:
         if score[i][j] == score[i][j - 1]:
             j -= 1
         elif score[i][j] == score[i - 1][j]:

@@ -53,6 +53,11 @@ def test_words_after_a_swapped_one_keep_their_maps() -> None:
     assert [int(published[:, column].argmax()) for column in (4, 5, 6, 7)] == [4, 5, 6, 7]
 
 
+def test_padding_without_a_partner_goes_to_the_last() -> None:
+    mapper = replace_mapper(prompt(A, LION), prompt(A, LASAGNE))
+    assert mapper[-3:].nonzero().tolist() == [[0, CHUNK - 2], [1, CHUNK - 1], [2, CHUNK - 1]]
+
+
 def test_equal_token_counts_agree_with_the_published_mapper() -> None:
     source, target = prompt(A, LION, SITS, ON, GRASS), prompt(A, (9,), SITS, ON, (3,))
     assert torch.equal(replace_mapper(source, target), published_replace_mapper(source, target))

@@ -109,3 +109,9 @@ def test_known_layouts() -> None:
 def test_another_modules_name_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'down_blocks.0.attn1' is no cross-attention layer"):
         position("down_blocks.0.attn1")
+
+
+def test_equal_heads_stay_in_their_order() -> None:
+    vector = torch.tensor([1.0, 0.0] * 64)
+    assert least_relevant_first(vector) == [*range(1, 128, 2), *range(0, 128, 2)]
+    assert most_relevant_first(vector) == [*range(0, 128, 2), *range(1, 128, 2)]

@@ -77,3 +77,14 @@ def test_where_the_noise_is_constant_every_sampler_takes_it_away(walk: Callable[
             last = TABLE.alphas_cumprod[end]
             expected = picture * last.sqrt() + noise * (1 - last).sqrt()
             torch.testing.assert_close(ended.value, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_where_the_network_was_shown_another_sample_it_takes_the_latents_place() -> None:
+    latent, sigma, shown = torch.tensor([1.0, 2.0]), torch.tensor(2.0), torch.tensor([3.0, -1.0])
+    asking = sampling.denoiser(TABLE)(latent, sigma)
+    torch.testing.assert_close(next(asking).sample, latent / 5**0.5)
+    with pytest.raises(StopIteration) as ended:
+        asking.send(Answer(torch.tensor([0.5, 0.5]), shown))
+    place, denoised = ended.value.value
+    torch.testing.assert_close(place, shown * 5**0.5)
+    torch.testing.assert_close(denoised, shown * 5**0.5 - 1.0)
