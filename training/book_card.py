@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from world.book.vocabulary import BACKGROUNDS, COLOURS, CONCEPTS, NOUNS, PLACES, RELATIONS, STYLES
@@ -29,10 +30,11 @@ FIGURES = {
 
 def write_book_card(shop: Workshop) -> None:
     """Write README.md, card.json and samples.png into OUT/model, from what the earlier stages left."""
+    start = shop.recipe.start
     facts = {
         "parameters": count_parameters(shop.model),
         "bytes": sum(p.stat().st_size for p in shop.model.glob("*/*.safetensors")),
-        "recipe": shop.recipe.as_dict(),
+        "recipe": {**shop.recipe.as_dict(), "start": start and Path(start).name},
         "runs": runs_of(shop.work),
         "latents": json.loads((shop.work / "latents.json").read_text()),
         "evaluation": json.loads((shop.model / "evaluation.json").read_text()),
@@ -89,7 +91,7 @@ def _making(facts: dict[str, Any]) -> list[str]:
         "",
     ]
     if recipe["start"]:
-        lines += ["- It began with the weights of models/shapes (`--start`): colours, layouts and whose word is whose."]
+        lines += [f"- It began with the weights of the model `{recipe['start']}` (`--start`)."]
     if "vae" in runs:
         lines += [
             f"- VAE: {runs['vae']['steps']} steps of {recipe['vae_batch']} pictures, {runs['vae']['minutes']:.0f} min "

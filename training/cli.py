@@ -60,7 +60,7 @@ class WorldName(str, Enum):
 
 
 QUICK_STEPS = 12
-SHAPES = Path(__file__).parent.parent / "models" / "shapes"
+BEGUN = Path(__file__).parent / "begun" / "book"
 
 
 def _budget(quick: bool, steps: int | None, minutes: float | None, usual_minutes: float | None, usual: int) -> Budget:
@@ -88,7 +88,7 @@ def train(
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     start: Annotated[
-        Path | None, typer.Option(help="A model to begin with, in diffusers' layout; for book models/shapes.")
+        Path | None, typer.Option(help="A model to begin with, in diffusers' layout; for book training/begun/book.")
     ] = None,
     from_chance: Annotated[bool, typer.Option("--from-chance", help="Begin with no model.")] = False,
     pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
@@ -108,8 +108,8 @@ def train(
     if only in (Stage.export, Stage.card) or (only in (Stage.judge, Stage.scorer) and not book):
         typer.echo(f"--only {only.value}: alone are made vae and denoiser, of book also judge and scorer", err=True)
         raise typer.Exit(2)
-    if start is None and book and not quick and not from_chance:
-        start = SHAPES
+    if start is None and book and not quick and not from_chance and BEGUN.is_dir():
+        start = BEGUN
     if start is not None and (from_chance or not (start / "unet" / "config.json").exists()):
         why = "and --from-chance exclude each other" if from_chance else "is not a model's folder in diffusers' layout"
         typer.echo(f"--start {start}: {why}", err=True)

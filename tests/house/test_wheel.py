@@ -43,7 +43,7 @@ def test_it_brings_one_package(site: Path) -> None:
     assert {"cli", "world", "training", "benchmarks", "models", "studio"} <= {
         path.name for path in (site / "lib_ebca").iterdir()
     }
-    assert not list(site.rglob("tests")) and not list(site.rglob("results"))
+    assert not list(site.rglob("tests")) and not list(site.rglob("results")) and not list(site.rglob("begun"))
 
 
 def test_the_command_runs_from_it(site: Path) -> None:

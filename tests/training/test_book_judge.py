@@ -97,3 +97,11 @@ def test_an_eye_is_read_as_it_was_written(tmp_path: Path) -> None:
     with torch.no_grad():
         for one, other in zip(eye(pictures), again(pictures), strict=True):
             assert torch.allclose(one, other, atol=0.02)
+
+
+@pytest.mark.parametrize(("more", "told"), [((), "not a model's folder"), (("--from-chance",), "exclude each other")])
+def test_a_beginning_that_is_none_is_refused(tmp_path: Path, more: tuple[str, ...], told: str) -> None:
+    command = ["--world", "book", "--out", str(tmp_path / "new"), "--start", str(tmp_path), *more]
+    asked = CliRunner().invoke(app, command)
+    assert asked.exit_code == 2 and told in asked.output and len(asked.output.splitlines()) == 1
+    assert not (tmp_path / "new").exists()
