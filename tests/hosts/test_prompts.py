@@ -5,12 +5,16 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from packaging.version import Version
 from torch import Tensor
 
 from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
-from tests import tiny_text
+from tests import tiny_pipe, tiny_text
 
+# Older text encoders make their causal mask in float32, where the least float64 does not fit.
+in_float64 = pytest.mark.skipif(Version(transformers.__version__) < Version("5"), reason="transformers 5 encodes it")
 PLAIN = ["", "a cat", "A cat's cats, née: 20 dogs!", " ".join(["dog"] * 75)]
 LONG = ", ".join(["a castle"] * 40)
 
@@ -18,11 +22,11 @@ LONG = ", ".join(["a castle"] * 40)
 def sd1(pad: str = "<|endoftext|>", **extra: Any) -> Any:
     clip = tiny_text.tokenizer(pad)
     return StableDiffusionPipeline(
-        vae=None,
+        vae=tiny_pipe.vae(),
         text_encoder=tiny_text.text_encoder(clip, 0, **extra),
         tokenizer=clip,
-        unet=None,
-        scheduler=None,
+        unet=tiny_pipe.unet(),
+        scheduler=tiny_pipe.scheduler(),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
@@ -32,13 +36,13 @@ def sd1(pad: str = "<|endoftext|>", **extra: Any) -> Any:
 def sdxl(refiner: bool = False) -> Any:
     clip, clip_2 = tiny_text.tokenizer(), tiny_text.tokenizer("!")
     return StableDiffusionXLPipeline(
-        vae=None,
+        vae=tiny_pipe.vae(),
         text_encoder=None if refiner else tiny_text.text_encoder(clip, 0),
         text_encoder_2=tiny_text.text_encoder(clip_2, 1, projection=True, hidden=48),
         tokenizer=None if refiner else clip,
         tokenizer_2=clip_2,
-        unet=None,
-        scheduler=None,
+        unet=tiny_pipe.unet(),
+        scheduler=tiny_pipe.scheduler(),
     )
 
 
@@ -62,7 +66,7 @@ def own(pipe: Any, prompt: str, negative: str | None = None, **extra: Any) -> tu
         lambda: sd1("!", hidden=64),
         lambda: sd1("!", use_attention_mask=True),
         lambda: sd1().to(torch.bfloat16),
-        lambda: sd1().to(torch.float64),
+        pytest.param(lambda: sd1().to(torch.float64), marks=in_float64),
     ],
     ids=["sd1", "sd2", "mask", "bf16", "fp64"],
 )
@@ -119,6 +123,7 @@ def by_hand(context: Tensor, weights: dict[int, float]) -> Tensor:
     return weighted * (context.mean() / weighted.mean())
 
 
+@in_float64
 def test_emphasis_weighs_rows_and_keeps_the_mean() -> None:
     encoder = PromptEncoder(sd1().to(torch.float64))
     plain = encoder.encode("a cat on a sofa").context
@@ -130,6 +135,7 @@ def test_emphasis_weighs_rows_and_keeps_the_mean() -> None:
     assert torch.equal(encoder.encode("a (cat:1) on a sofa").context, plain)
 
 
+@in_float64
 def test_sdxl_weighs_each_encoder_by_itself() -> None:
     encoder = PromptEncoder(sdxl().to(torch.float64))
     plain, weighted = encoder.encode("a cat"), encoder.encode("a (cat:1.5)")
