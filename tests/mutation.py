@@ -57,20 +57,20 @@ class _Changed(ast.NodeTransformer):
         self.generic_visit(node)
         for i, operator in enumerate(node.ops):
             if self._here(node, f"{type(operator).__name__} -> {_SWAPS[type(operator)].__name__}"):
-                node.ops[i] = _SWAPS[type(operator)]()  # type: ignore[call-overload]
+                node.ops[i] = _SWAPS[type(operator)]()  # type: ignore[call-overload]  # one table for operators of several kinds
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         other = _SWAPS.get(type(node.op))
         if other is not None and self._here(node, f"{type(node.op).__name__} -> {other.__name__}"):
-            node.op = other()  # type: ignore[assignment]
+            node.op = other()  # type: ignore[assignment]  # one table for operators of several kinds
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
         if self._here(node, f"{type(node.op).__name__} -> {_SWAPS[type(node.op)].__name__}"):
-            node.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]
+            node.op = _SWAPS[type(node.op)]()  # type: ignore[assignment]  # one table for operators of several kinds
         return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:

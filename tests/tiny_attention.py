@@ -52,7 +52,7 @@ class Scene:
     def cascade(self, **options: object) -> Cascade:
         """A pass in which every evaluation has the same numbers."""
         timetables = [Timetable((values,)) for values in self.values]
-        return Cascade(self.pictures, timetables, **options)  # type: ignore[arg-type]
+        return Cascade(self.pictures, timetables, **options)  # type: ignore[arg-type]  # options of several types
 
     def to(self, dtype: torch.dtype) -> Scene:
         """The same scene in another precision."""
@@ -95,7 +95,7 @@ def evaluate(stack: Sequence[Attention], cascade: Cascade, given: Scene, own: bo
             cascade,
             given.hidden_states,
             given.context,
-            lambda context, layer=layer: layer(given.hidden_states, context),  # type: ignore[misc]
+            lambda context, layer=layer: layer(given.hidden_states, context),  # type: ignore[misc]  # mypy cannot infer a lambda's default
             own,
         )
         for index, layer in enumerate(stack)

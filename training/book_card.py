@@ -9,7 +9,7 @@ from typing import Any
 from world.book.vocabulary import BACKGROUNDS, COLOURS, CONCEPTS, NOUNS, PLACES, RELATIONS, STYLES
 
 from .book import GUIDANCE, draw_pictures
-from .card import contact_sheet, count_parameters, percent, runs_of
+from .card import contact_sheet, count_parameters, judge_table, percent, runs_of
 from .loop import write_text_atomically
 from .stages import Workshop, load_model
 
@@ -113,11 +113,8 @@ def _figures(evaluation: dict[str, Any]) -> list[str]:
         "## The judge's own accuracy",
         "Fresh scenes with every pair of nouns, fully right: every thing with its colour and place, and nothing else.",
         "",
-        "| pictures | things | % [95 % interval] |",
-        "| --- | --- | --- |",
+        *judge_table(evaluation["judge"]),
     ]
-    for name, figures in evaluation["judge"].items():
-        lines += [f"| {name} | {key} | {percent(rate)} |" for key, rate in figures.items()]
     lines += [
         "",
         "## What it can and cannot do",

@@ -78,7 +78,7 @@ def count_parameters(model: Path) -> dict[str, int]:
     counts = {}
     for path in sorted(model.glob("*/*.safetensors")):
         with safe_open(path, "pt") as weights:
-            counts[path.parent.name] = sum(weights.get_tensor(key).numel() for key in weights.keys())  # noqa: SIM118
+            counts[path.parent.name] = sum(weights.get_tensor(key).numel() for key in weights.keys())  # noqa: SIM118 (it is no dict: it can only be asked for its keys)
     return counts
 
 
@@ -107,6 +107,12 @@ def percent(rate: dict[str, float]) -> str:
     return f"{100 * rate['rate']:.1f} [{100 * rate['low']:.1f}, {100 * rate['high']:.1f}]"
 
 
+def judge_table(judge: Rates) -> list[str]:
+    """The judge's own accuracy as a Markdown table: kinds of pictures, what was counted, and the share."""
+    lines = [f"| {name} | {key} | {percent(rate)} |" for name, rates in judge.items() for key, rate in rates.items()]
+    return ["| pictures | figure | % [95 % interval] |", "| --- | --- | --- |", *lines]
+
+
 def _rates_table(rates: Rates) -> list[str]:
     lines = []
     for name, values in rates.items():
@@ -121,11 +127,8 @@ def _readme(facts: dict[str, Any]) -> str:
         "## The judge's own accuracy",
         "1000 scenes each. `exact`: every object with its colour and shape, and nothing else.",
         "",
-        "| pictures | figure | % [95 % interval] |",
-        "| --- | --- | --- |",
+        *judge_table(evaluation["judge"]),
     ]
-    for name, figures in evaluation["judge"].items():
-        lines += [f"| {name} | {key} | {percent(rate)} |" for key, rate in figures.items()]
     lines += [
         "",
         "## What it can and cannot do",

@@ -36,7 +36,7 @@ class Spelt(float):
 class Loader(yaml.SafeLoader):
     """Reads mappings, lists, text, numbers, truth values and null, and no other tag."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # types-PyYAML declares another type
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
     def construct_null(self, node: yaml.Node) -> None:

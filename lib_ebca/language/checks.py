@@ -7,7 +7,7 @@ import math
 import numbers
 import re
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 MOST_COUNTED = 999_999
 _OCCURRENCE = re.compile(r"(.*\S)\s*#([0-9]{1,6})", re.DOTALL)
@@ -42,7 +42,7 @@ class PlanError(ValueError):
         self.shown = shortened(repr(value)) if shown is None else shown
         super().__init__(f"{field} is {self.shown}: it should be {expected}")
 
-    def __reduce__(self) -> tuple[type[PlanError], tuple[str, object, str, str]]:
+    def __reduce__(self) -> tuple[type[PlanError], tuple[Any, ...]]:
         return PlanError, (self.field, self.value, self.expected, self.shown)
 
     def within(self, owner: str) -> PlanError:

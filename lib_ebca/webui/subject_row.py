@@ -22,7 +22,7 @@ class SubjectError(PlanError):
         super().__init__("subjects", subject, sentence)
         self.args = (f"subjects, {self.shown}: {sentence}",)
 
-    def __reduce__(self) -> tuple[type[SubjectError], tuple[str, str]]:  # type: ignore[override]
+    def __reduce__(self) -> tuple[type[SubjectError], tuple[str, str]]:
         return SubjectError, (str(self.value), self.expected)
 
 

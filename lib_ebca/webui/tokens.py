@@ -173,7 +173,7 @@ class _OpenClipTokenizer:
 
     def __init__(self, encoder: Any) -> None:
         # The host keeps open_clip's one tokenizer beside its encoder's class.
-        self._tokenizer: Any = getattr(sys.modules[type(encoder).__module__], "tokenizer")  # noqa: B009
+        self._tokenizer: Any = vars(sys.modules[type(encoder).__module__])["tokenizer"]
 
     def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
         return {"input_ids": self._tokenizer.encode(text)}

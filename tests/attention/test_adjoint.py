@@ -35,7 +35,7 @@ def with_lora(**options: Any) -> nn.Module:
 
 def with_merged_lora() -> nn.Module:
     to_k = with_lora()
-    to_k.merge()  # type: ignore[operator]
+    to_k.merge()  # type: ignore[operator]  # peft's layer is typed as a plain module
     return to_k
 
 

@@ -39,7 +39,7 @@ def test_ranges_count_without_drifting(tmp_path: Path) -> None:
 
 def test_a_variable_alone_keeps_its_kind(tmp_path: Path) -> None:
     job = {"prompt": "{{animal}}, {{ n }}", "steps": "{{n}}", "edit": ["{{animal}}:1"], "matrix": {"n": [3]}}
-    job["matrix"]["animal"] = ["a cat", "a dog"]  # type: ignore[index]
+    job["matrix"]["animal"] = ["a cat", "a dog"]  # type: ignore[index]  # a job is a dict of objects
     first, second = cells(tmp_path, {"jobs": [job]})
     assert first.fields == {"prompt": "a cat, 3", "steps": 3, "edit": ["a cat:1"]}
     assert second.fields["prompt"] == "a dog, 3"

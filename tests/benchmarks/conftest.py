@@ -7,12 +7,25 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
-from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
+from transformers import (
+    BertTokenizer,
+    BlipConfig,
+    BlipForConditionalGeneration,
+    BlipImageProcessor,
+    BlipProcessor,
+    CLIPConfig,
+    CLIPImageProcessor,
+    CLIPModel,
+    CLIPProcessor,
+    CLIPTokenizer,
+)
 
 from training.networks import BETAS, TINY, make_text_encoder, make_unet, make_vae
 from training.tokenizer import build_tokenizer
 
-CLIP_SIZE = 32
+CLIP_SIZE = BLIP_SIZE = 32
+_SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
+BLIP_WORDS = [*_SPECIAL, "a", "picture", "of", "red", "blue", "circle", "square", "and"]
 
 
 @pytest.fixture(scope="session")
@@ -57,4 +70,21 @@ def clip_folder(shapes_tokenizer: CLIPTokenizer, tmp_path_factory: pytest.TempPa
     folder = tmp_path_factory.mktemp("clip")
     model.save_pretrained(folder)
     CLIPProcessor(images, shapes_tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    torch.manual_seed(2)
+    folder = tmp_path_factory.mktemp("blip")
+    (folder / "words.txt").write_text("\n".join(BLIP_WORDS))
+    tokenizer = BertTokenizer(str(folder / "words.txt"))
+    layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+    text = {**layers, "vocab_size": len(BLIP_WORDS), "encoder_hidden_size": 16, "bos_token_id": 5, "sep_token_id": 3}
+    text |= {"eos_token_id": 3, "pad_token_id": 0, "max_position_embeddings": 40}
+    vision = {**layers, "image_size": BLIP_SIZE, "patch_size": 16}
+    config = BlipConfig(text_config=text, vision_config=vision, projection_dim=8)
+    BlipForConditionalGeneration(config).save_pretrained(folder)
+    images = BlipImageProcessor(size={"height": BLIP_SIZE, "width": BLIP_SIZE})
+    BlipProcessor(images, tokenizer).save_pretrained(folder)
     return folder

@@ -44,7 +44,7 @@ def test_what_is_asked_is_what_is_written() -> None:
 
 def test_held_out_combinations_are_held_out() -> None:
     def numbers(prompt_wanted: tuple[object, ...]) -> list[tuple[int, int]]:
-        return [(COLOURS.index(w.colour), SHAPES.index(w.shape)) for w in prompt_wanted]  # type: ignore[attr-defined]
+        return [(COLOURS.index(w.colour), SHAPES.index(w.shape)) for w in prompt_wanted]  # type: ignore[attr-defined]  # things of the shapes world only
 
     for group, held_out in ((COLOURED, False), (HELD_OUT, True)):
         for prompt in shapes_prompts(group):

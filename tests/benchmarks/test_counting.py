@@ -31,7 +31,7 @@ def test_views_launch_nothing() -> None:
 @pytest.mark.parametrize("project", [lambda x, w: F.linear(x, w), lambda x, w: x @ w, torch.matmul])
 def test_projections_of_every_spelling(project: object) -> None:
     states, weight = torch.randn(4, 6), torch.randn(6, 6)
-    counted = count(lambda: project(states, weight))  # type: ignore[operator]
+    counted = count(lambda: project(states, weight))  # type: ignore[operator]  # a parameter of the test
     assert (counted.projections, counted.flops) == (1, 2 * 4 * 6 * 6)
 
 
@@ -50,7 +50,7 @@ def test_the_peak_is_what_is_held_at_once() -> None:
 
 def test_each_way_is_timed_in_each_round_and_none_always_after_the_same() -> None:
     order: list[int] = []
-    samples = interleaved([lambda i=i: order.append(i) for i in range(3)], 3, 2, CPU)  # type: ignore[misc]
+    samples = interleaved([lambda i=i: order.append(i) for i in range(3)], 3, 2, CPU)  # type: ignore[misc]  # mypy cannot infer a lambda's default
     assert [len(each) for each in samples] == [3, 3, 3]
     assert order == [0, 0, 1, 1, 2, 2, 1, 1, 2, 2, 0, 0, 2, 2, 0, 0, 1, 1]
     assert all(sample.wall > 0 for each in samples for sample in each)

@@ -8,11 +8,6 @@ from pathlib import Path
 import pytest
 import torch
 from transformers import (
-    BertTokenizer,
-    BlipConfig,
-    BlipForConditionalGeneration,
-    BlipImageProcessor,
-    BlipProcessor,
     CLIPModel,
     CLIPProcessor,
     ViTConfig,
@@ -26,32 +21,14 @@ from benchmarks.scorers.clip import ClipEncoder, ClipScorer, edit_accuracy
 from benchmarks.scorers.dino import DinoStructure, structure_distance
 from benchmarks.scorers.loading import ScorerError, as_images, load
 from benchmarks.scorers.templates import TEMPLATES, filled, halves
+from tests.benchmarks.conftest import BLIP_WORDS
 
 SIZE = 32
-SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[DEC]", "[ENC]"]
-WORDS = [*SPECIAL, "a", "picture", "of", "red", "blue", "circle", "square", "and"]
 
 
 @pytest.fixture(scope="session")
 def encoder(clip_folder: Path) -> ClipEncoder:
     return ClipEncoder(str(clip_folder))
-
-
-@pytest.fixture(scope="session")
-def blip_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    torch.manual_seed(2)
-    folder = tmp_path_factory.mktemp("blip")
-    (folder / "words.txt").write_text("\n".join(WORDS))
-    tokenizer = BertTokenizer(str(folder / "words.txt"))
-    layers = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
-    text = {**layers, "vocab_size": len(WORDS), "encoder_hidden_size": 16, "bos_token_id": 5, "sep_token_id": 3}
-    text |= {"eos_token_id": 3, "pad_token_id": 0, "max_position_embeddings": 40}
-    vision = {**layers, "image_size": SIZE, "patch_size": 16}
-    config = BlipConfig(text_config=text, vision_config=vision, projection_dim=8)
-    BlipForConditionalGeneration(config).save_pretrained(folder)
-    images = BlipImageProcessor(size={"height": SIZE, "width": SIZE})
-    BlipProcessor(images, tokenizer).save_pretrained(folder)
-    return folder
 
 
 @pytest.fixture(scope="session")
@@ -170,7 +147,7 @@ def test_blip_captions_are_words_without_the_opening(blip_folder: Path, pictures
     assert len(captions) == 3 and not any(caption.startswith(OPENING) for caption in captions)
     assert captions == captioner.captions(pictures)
     assert captions[0] == captioner.captions(pictures[:1])[0]
-    assert all(set(caption.split()) <= set(WORDS) for caption in captions)
+    assert all(set(caption.split()) <= set(BLIP_WORDS) for caption in captions)
 
 
 def test_caption_similarity_by_hand(blip_folder: Path, encoder: ClipEncoder, pictures: torch.Tensor) -> None:

@@ -17,7 +17,7 @@ from benchmarks.similarity import pictures_of, similarity
 from cli.main import app
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.painting import tensor_of
-from tests.benchmarks.test_scorers import blip_folder, item  # noqa: F401
+from tests.benchmarks.test_scorers import item
 
 PAIR, SINGLE, OWN = "a red circle and a blue square", "a red circle", "a blue circle and a red square"
 
@@ -51,7 +51,7 @@ def test_which_pictures_count(folder: Path) -> None:
     assert found == {OWN: ["00001-1.png"], SINGLE: ["0.png"], PAIR: ["0.png", "42.png", "7.png"]}
 
 
-def test_scores_are_the_scorers_own(folder: Path, clip_folder: Path, blip_folder: Path) -> None:  # noqa: F811
+def test_scores_are_the_scorers_own(folder: Path, clip_folder: Path, blip_folder: Path) -> None:
     encoder, captioner = ClipEncoder(str(clip_folder)), BlipCaptioner(str(blip_folder))
     found = similarity(folder, encoder, captioner)
     pictures = torch.cat([tensor_of(Image.open(path)) for path in pictures_of(folder)[PAIR]])

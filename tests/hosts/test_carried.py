@@ -14,7 +14,7 @@ DOGS = torch.randn(3, 5, 4, generator=torch.Generator().manual_seed(1))
 
 
 def found(given: Tensor, pictures: int = 1, **options: object) -> Rows:
-    rows, sentence = Carried(CATS[:pictures], DOGS[:pictures], **options).rows(given)  # type: ignore[arg-type]
+    rows, sentence = Carried(CATS[:pictures], DOGS[:pictures], **options).rows(given)  # type: ignore[arg-type]  # options of several types
     assert rows is not None and sentence is None
     return rows
 

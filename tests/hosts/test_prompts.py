@@ -14,7 +14,9 @@ from lib_ebca.hosts.prompts import PromptEncoder, encode_batch
 from tests import tiny_pipe, tiny_text
 
 # Older text encoders make their causal mask in float32, where the least float64 does not fit.
-in_float64 = pytest.mark.skipif(Version(transformers.__version__) < Version("5"), reason="transformers 5 encodes it")
+in_float64 = pytest.mark.skipif(
+    Version(transformers.__version__) < Version("5"), reason="transformers before 5 cannot encode in float64"
+)
 PLAIN = ["", "a cat", "A cat's cats, née: 20 dogs!", " ".join(["dog"] * 75)]
 LONG = ", ".join(["a castle"] * 40)
 

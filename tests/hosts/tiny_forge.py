@@ -59,7 +59,7 @@ class UntoldCrossAttention(CrossAttention):
         super().__init__(found, linear)
         self.attn_precision = None
 
-    def forward(  # type: ignore[override]
+    def forward(  # type: ignore[override]  # the host's own signature
         self, x: Tensor, context: Tensor | None = None, value: Tensor | None = None, mask: Tensor | None = None
     ) -> Tensor:
         return CrossAttention.forward(self, x, context, value, mask)

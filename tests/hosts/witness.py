@@ -114,7 +114,7 @@ def compared(pipe: Any, each: Call, witness: Witness) -> int:
         current = None if side is None else cascade
         if current is not None:
             current.begin(Rows((0,), (bool(side),)), (sample.shape[-2], sample.shape[-1]), number)
-        with installed(pipe.unet, lambda current=current: current, pytest.fail):  # type: ignore[misc]
+        with installed(pipe.unet, lambda current=current: current, pytest.fail):  # type: ignore[misc]  # mypy cannot infer a lambda's default
             alone = pipe.unet.forward(*args, **_copied(keywords))[0]
         assert torch.allclose(alone[0], each.output[row], atol=2e-5), (number, row, side)
         acted += not torch.allclose(plain[0], each.output[row], atol=1e-4)

@@ -78,4 +78,4 @@ def test_bad_fields_are_named(asked: dict[str, Any]) -> None:
 
 def test_a_plan_takes_a_follow_alone() -> None:
     with pytest.raises(PlanError, match="follow is 0: it should be a Follow or None"):
-        Plan(follow=0)  # type: ignore[arg-type]
+        Plan(follow=0)  # type: ignore[arg-type]  # the wrong type is what is tested

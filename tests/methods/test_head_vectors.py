@@ -113,6 +113,6 @@ def test_what_is_written_reads_back(measured: HeadVectors, tmp_path: Path) -> No
 )
 def test_a_bad_file_is_one_sentence(measured: HeadVectors, tmp_path: Path, spoil: object, sentence: str) -> None:
     measured.write(tmp_path / "v.json")
-    spoil(tmp_path / "v.json")  # type: ignore[operator]
+    spoil(tmp_path / "v.json")  # type: ignore[operator]  # a parameter of the test
     with pytest.raises(VectorsError, match=sentence):
         read(tmp_path / "v.json")

@@ -19,7 +19,7 @@ DISTILLED = ConsistencyTable.within(TABLE)
 def test_a_table_is_itself_alone_and_stays_as_it_is(table: NoiseTable) -> None:
     assert table != dataclasses.replace(table) and len({table, table}) == 1
     with pytest.raises(dataclasses.FrozenInstanceError):
-        table.alphas_cumprod = torch.ones(1)  # type: ignore[misc]
+        table.alphas_cumprod = torch.ones(1)  # type: ignore[misc]  # that it is frozen is what is tested
 
 
 def test_sgm_uniform_leaves_out_the_step_before_zero() -> None:

@@ -67,7 +67,7 @@ def test_transparency_lies_over_white_and_is_given_back(tmp_path: Path) -> None:
     found = photo.read(saved(image, tmp_path / "x.png"))
     assert found.alpha is not None and apart(found.alpha, alpha) == 0
     assert found.image.getpixel((0, 5)) == (255, 255, 255)
-    assert found.image.getpixel((19, 5)) == image.getpixel((19, 5))[:3]  # type: ignore[index]
+    assert found.image.getpixel((19, 5)) == image.getpixel((19, 5))[:3]  # type: ignore[index]  # a pixel of a picture in colour is a tuple
     worn = found.worn(noise(seed=1))
     assert worn.mode == "RGBA" and apart(worn.getchannel("A"), alpha) == 0
     opaque = photo.read(saved(noise().convert("RGBA"), tmp_path / "y.png"))

@@ -70,7 +70,7 @@ def test_a_run_may_change_its_length_until_the_rate_falls() -> None:
 @pytest.mark.parametrize("values", [{}, {"steps": 1, "minutes": 1.0}, {"steps": 0}, {"minutes": -1.0}])
 def test_a_budget_is_steps_or_minutes_and_positive(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="budget"):
-        Budget(**values)  # type: ignore[arg-type]
+        Budget(**values)  # type: ignore[arg-type]  # options of several types
 
 
 def test_recipe_survives_its_file() -> None:

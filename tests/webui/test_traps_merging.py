@@ -28,7 +28,7 @@ def merged(model: Any, crossing: bool = False) -> Iterator[None]:
     def apart(x: Tensor) -> Tensor:
         return x.repeat_interleave(2, dim=1)
 
-    class Merging(before):  # type: ignore[misc, valid-type]
+    class Merging(before):  # type: ignore[misc, valid-type]  # the class is found at run time
         def _forward(self: Any, x: Tensor, context: Tensor | None = None) -> Tensor:
             x = apart(self.attn1(together(self.norm1(x)), context=None)) + x
             read = self.norm2(x)

@@ -135,7 +135,7 @@ def test_relations_are_told_where_they_are_clear() -> None:
 )
 def test_what_is_not_there_is_refused(wrong: object, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        wrong()  # type: ignore[operator]
+        wrong()  # type: ignore[operator]  # a parameter of the test
 
 
 def test_mean_colours_are_those_of_the_palette_where_asked() -> None:

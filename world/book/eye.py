@@ -57,7 +57,7 @@ class Eye(nn.Module):
         self.back = nn.Sequential(nn.Conv2d(middle + coarse, middle, 1), Block(middle))
         self.centres = nn.Conv2d(middle, len(NOUNS), 1)
         self.colours = nn.Conv2d(middle, LAYERS * (1 + len(COLOURS)), 1)
-        nn.init.constant_(self.centres.bias, PRIOR_LOGIT)  # type: ignore[arg-type]
+        nn.init.constant_(self.centres.bias, PRIOR_LOGIT)  # type: ignore[arg-type]  # the convolution has a bias
 
     def forward(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """Logits of centres (B, nouns, CELLS, CELLS) and of colours by layer (B, layers, 1 + colours, CELLS, CELLS).

@@ -157,22 +157,23 @@ def _couple(
             return pair[0], pair[1]
 
 
-def _loose(random: random.Random) -> dict[str, float | bool]:
-    return {"tilt": random.uniform(-MAX_TILT, MAX_TILT), "mirrored": random.random() < 0.5}
+def _loose(random: random.Random) -> tuple[float, bool]:
+    """Tilt, and whether mirrored."""
+    return random.uniform(-MAX_TILT, MAX_TILT), random.random() < 0.5
 
 
 def _single(random: random.Random, style: str) -> Thing:
     noun, size = _noun(random), random.uniform(*SINGLE_SIZE)
     low = FILLED * size + MARGIN
     x, y = random.uniform(low, SIZE - low), random.uniform(low, SIZE - low)
-    return Thing(noun, _colour(random, noun, style), x, y, size, **_loose(random))  # type: ignore[arg-type]
+    return Thing(noun, _colour(random, noun, style), x, y, size, *_loose(random))
 
 
 def _pair(random: random.Random, style: str, all_pairs: bool) -> tuple[Thing, Thing]:
     nouns, sizes = _couple(random, all_pairs), (random.uniform(*PAIR_SIZE), random.uniform(*PAIR_SIZE))
     centres = place_two(random, sizes)
     first, second = (
-        Thing(noun, _colour(random, noun, style), *centre, size, **_loose(random))  # type: ignore[arg-type]
+        Thing(noun, _colour(random, noun, style), *centre, size, *_loose(random))
         for noun, centre, size in zip(nouns, centres, sizes, strict=True)
     )
     return first, second
