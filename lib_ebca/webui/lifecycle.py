@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from PIL import Image
+from torch import Tensor
 
 from lib_ebca.attention.record import Recorder
 from lib_ebca.language import words
@@ -119,7 +120,6 @@ class Lifecycle:
 
     def _planned(self, p: Any, form: Form, wanted: Sequence[Intent], prompts: Sequence[str], hires: bool) -> Pass:
         parts = self._encoder.parts(p, wanted, prompts, hires)
-        mask = getattr(p, "nmask", None)
         recorder = Recorder(form.energies, form.maps) if form.records else None
 
         def finished() -> None:
@@ -128,11 +128,17 @@ class Lifecycle:
                 setattr(p, _RECORDS, [*getattr(p, _RECORDS, []), *drawn])
 
         start = photo.Photo(form.inversion, p.seeds) if photo.asked(p, form) else None
-        return Pass(parts, p.comment, None if mask is None else mask[0], recorder, finished, start)
+        return Pass(parts, p.comment, _mask(p), recorder, finished, start)
 
 
 def _acts(p: Any, form: Form, wanted: Sequence[Intent]) -> bool:
     return any(each.plan.active for each in wanted) or (form.enabled and form.records) or photo.asked(p, form)
+
+
+def _mask(p: Any) -> Tensor | None:
+    """(H, W), where the job's picture is painted anew: channels are alike, and Neo has a batch's axis before them."""
+    mask: Tensor | None = getattr(p, "nmask", None)
+    return None if mask is None else mask.flatten(0, -3)[0]
 
 
 def _all_hires(p: Any, form: Form) -> tuple[Intent, ...] | None:

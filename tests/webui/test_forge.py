@@ -186,6 +186,19 @@ def test_tiles_are_served_without_a_mask_and_told_with_one(host: Any) -> None:
     assert [*job.comments] == ["EBCA stopped: the picture is made in tiles, and its mask does not fit them."]
 
 
+def test_a_mask_with_an_axis_for_the_batch_gates_the_update(host: Any) -> None:
+    """Neo's is (1, C, H, W)."""
+    asked: dict[str, Any] = {"prompt": "a cat <bcu:0.05:0.1>", "is_img2img": True}
+    half = torch.zeros(4, 6, 8)
+    half[:, :, :4] = 1
+    everywhere, wanted = host.make(**asked), host.make(nmask=half, **asked)
+    assert not close(wanted, everywhere)
+    job = host.job(nmask=half[None], **asked)
+    assert close(host.processing.process_images(job).images[0], wanted[0])
+    assert close(host.make(nmask=torch.ones(1, 4, 6, 8), **asked), everywhere)
+    assert not job.comments
+
+
 def test_other_weights_in_the_same_modules_within_a_pass(host: Any) -> None:
     """A fast refiner: everything that was made of the old ones is made again."""
     other = network(forge_model(seed=7)).state_dict()
