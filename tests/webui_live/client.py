@@ -59,17 +59,30 @@ class WebUI:
         """Whether its API is one of Forge's."""
         return "hr_cfg" in json.dumps(self.get("/openapi.json"))
 
+    @cached_property
+    def upscaler(self) -> str:
+        """What hires fix enlarges with: a way that keeps to the latent, or else plain resizing of the picture."""
+        modes: list[str] = [each["name"] for each in self.get("/sdapi/v1/latent-upscale-modes")]
+        return modes[0] if modes else "None"
+
     def make(self, args: list[Any] | None = None, kind: str = "txt2img", **asked: Any) -> Made:
         """The pictures of a job; ``args`` are those of EBCA."""
         body: dict[str, Any] = {"steps": STEPS, "width": 64, "height": 64, "seed": 7, "sampler_name": "Euler", **asked}
-        if asked.get("enable_hr") and self.forge:
-            # Forge's API answers with an error where its own additions are left out.
-            body = {"hr_additional_modules": [], "hr_cfg": body.get("cfg_scale", 7), **body}
+        if asked.get("enable_hr"):
+            body.setdefault("hr_upscaler", self.upscaler)
+            if self.forge:
+                # Forge's API answers with an error where its own additions are left out.
+                body = {"hr_additional_modules": [], "hr_cfg": body.get("cfg_scale", 7), **body}
         if args is not None:
             body["alwayson_scripts"] = {**body.get("alwayson_scripts", {}), "EBCA": {"args": args}}
         answer = self.post(f"/sdapi/v1/{kind}", body)
         pictures = tuple(_pixels(picture) for picture in answer["images"])
         return Made(pictures, tuple(json.loads(answer["info"])["infotexts"]))
+
+    def has_settings(self, **values: Any) -> dict[str, Any]:
+        """Those of the values whose settings the WebUI has."""
+        present = self.get("/sdapi/v1/options")
+        return {name: value for name, value in values.items() if name in present}
 
     @contextmanager
     def settings(self, **values: Any) -> Iterator[None]:

@@ -37,7 +37,7 @@ def plain_before_and_after(webui: WebUI) -> Iterator[None]:
         {},
         {"batch_size": 2},
         {"sampler_name": "DPM++ 2M"},
-        {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7},
+        {"enable_hr": True, "hr_scale": 2, "denoising_strength": 0.7},
         {"kind": "img2img", "init_images": [encoded((200, 40, 40))], "denoising_strength": 0.7},
         {"negative_prompt": "castle, " * 40},
     ],

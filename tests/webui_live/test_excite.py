@@ -20,7 +20,7 @@ PHOTO = encoded((200, 90, 40), size=128, left=True)
 MASK = encoded((255, 255, 255), size=128, left=True)
 LARGE: dict[str, Any] = {"width": 128, "height": 128}
 FROM_PHOTO: dict[str, Any] = {**LARGE, "kind": "img2img", "init_images": [PHOTO], "denoising_strength": 0.9}
-HIRES: dict[str, Any] = {"enable_hr": True, "hr_scale": 1.5, "hr_upscaler": "Latent", "denoising_strength": 0.7}
+HIRES: dict[str, Any] = {"enable_hr": True, "hr_scale": 1.5, "denoising_strength": 0.7}
 WITHOUT_GRID: dict[str, Any] = {"override_settings": {"return_grid": False}}
 
 

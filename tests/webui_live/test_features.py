@@ -98,7 +98,6 @@ def test_hires_fix_with_another_sampler(webui: WebUI) -> None:
         webui,
         enable_hr=True,
         hr_scale=1.5,
-        hr_upscaler="Latent",
         hr_sampler_name="Heun",
         hr_second_pass_steps=2,
         denoising_strength=0.7,
@@ -122,22 +121,9 @@ def test_a_lora_in_the_prompt_counts_for_the_edits_too(webui: WebUI) -> None:
 
 
 def test_the_plot_over_our_axes(webui: WebUI) -> None:
-    axes = _plot_choices(webui)
-    empty = axes.index("Nothing")
-    plot = [
-        axes.index("[EBCA] Edit 1 strength"),
-        "0.2, 0.9",
-        "",
-        axes.index("[EBCA] Edit 1 prompt"),
-        "dog, hat",
-        "",
-        empty,
-        "",
-        "",
-    ]
-    rest = [True, True, False, False, False, False, False, 0, False]
+    axes = {"X": ("[EBCA] Edit 1 strength", "0.2, 0.9"), "Y": ("[EBCA] Edit 1 prompt", "dog, hat")}
     args = [{"attn": 0, "norm": 0, "edits": [{"text": "dog"}]}]
-    made = webui.make(args, prompt=PROMPT, script_name="x/y/z plot", script_args=plot + rest)
+    made = webui.make(args, prompt=PROMPT, script_name="x/y/z plot", script_args=_plot(webui, axes))
     # The grid comes first, then the cells row by row.
     cells = [Made((picture,), ()) for picture in made.pictures[-4:]]
     wanted = [(strength, text) for text in ("dog", "hat") for strength in (0.2, 0.9)]
@@ -147,10 +133,18 @@ def test_the_plot_over_our_axes(webui: WebUI) -> None:
         assert alike(cell, Made(alone.pictures, ()), pixels_off=0.05)
 
 
-def _plot_choices(webui: WebUI) -> list[str]:
+def _plot(webui: WebUI, axes: dict[str, tuple[str, str]]) -> list[Any]:
+    """The plot's arguments in the WebUI's own order: by axis a type and values, each cell a picture of its own."""
     scripts = [each for each in webui.get("/sdapi/v1/script-info") if each["name"] == "x/y/z plot"]
-    found: list[str] = next(each for each in scripts if not each["is_img2img"])["args"][0]["choices"]
-    return found
+    arguments = next(each for each in scripts if not each["is_img2img"])["args"]
+    given: dict[str, Any] = {"Include Sub Images": True}
+    for axis in "XYZ":
+        kind, values = axes.get(axis, ("Nothing", ""))
+        types: list[str] = next(each["choices"] for each in arguments if each["label"] == f"{axis} type")
+        given |= {f"{axis} type": types.index(kind), f"{axis} values": values}
+    # The box beside a field of values has the field's label.
+    chosen = [given.pop(each["label"], each["value"]) for each in arguments]
+    return ["" if value is None else value for value in chosen]
 
 
 def test_loopback_keeps_one_job_for_all_its_pictures(webui: WebUI) -> None:

@@ -47,21 +47,28 @@ def test_a_batch_of_three_equals_three_singles(webui: WebUI) -> None:
     assert alike(together, Made(alone, ()), pixels_off=0.05)
 
 
-def test_inpainting_with_a_mask(webui: WebUI) -> None:
+@pytest.mark.parametrize("left", [False, True], ids=["whole", "left half"])
+def test_inpainting_with_a_mask(webui: WebUI, left: bool) -> None:
     asked: dict[str, Any] = {
         "kind": "img2img",
         "init_images": [encoded((90, 120, 200))],
-        "mask": encoded((255, 255, 255)),
+        "mask": encoded((255, 255, 255), left=left),
         "inpaint_full_res": False,
         "denoising_strength": 0.9,
     }
+    # The picture's encoding is drawn with whatever noise the job before has left.
+    webui.make(prompt=PROMPT, **asked)
     plain = webui.make(prompt=PROMPT, **asked)
     assert not alike(webui.make(prompt=FULL, **asked), plain)
     assert alike(webui.make(prompt=PROMPT, **asked), plain)
 
 
 def test_hires_fix_acts_in_the_pass_that_is_chosen(webui: WebUI) -> None:
-    asked: dict[str, Any] = {"prompt": PROMPT, "enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent"}
+    asked: dict[str, Any] = {
+        "prompt": PROMPT,
+        "enable_hr": True,
+        "hr_scale": 2,
+    }
     made = {
         passes: webui.make([{"passes": passes, "attn": 0.03}], denoising_strength=0.7, **asked)
         for passes in ("both passes", "first pass", "hires pass")
