@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +18,12 @@ TITLE = "EBCA"
 NARROW = 90
 """Pixels: what belongs together stands in one line of the host's column."""
 
+_GAMMAS = (
+    ("attn", "attention gamma"),
+    ("norm", "norm gamma"),
+    ("gamma_start", "gammas from"),
+    ("gamma_until", "gammas until"),
+)
 Id = Callable[[str], str]
 
 
@@ -91,6 +98,14 @@ def _words(made: dict[str, Any], default: Form, elem_id: Id) -> Any:
                 lines=1,
                 elem_id=elem_id("boosts"),
                 min_width=NARROW,
+            )
+            made["subjects_on"] = gr.Checkbox(
+                default.subjects_on,
+                label="Subjects on",
+                elem_id=elem_id("subjects_on"),
+                elem_classes=["ebca-switch"],
+                scale=0,
+                min_width=40,
             )
             made["subjects"] = gr.Textbox(
                 default.subjects,
@@ -172,18 +187,17 @@ def _edit(made: dict[str, Any], name: str, n: int, elem_id: Id) -> None:
                 made[f"{name}_{field}"] = _fraction(
                     getattr(row, field), f"Edit {n} {label}", elem_id(f"{name}_{field}")
                 )
-            for field, label in (("attn", "attention gamma"), ("norm", "norm gamma")):
+            for field, label in _GAMMAS:
                 made[f"{name}_{field}"] = gr.Number(
                     getattr(row, field), label=f"Edit {n} {label}", elem_id=elem_id(f"{name}_{field}"), min_width=NARROW
                 )
             remove = gr.Button("Remove", size="sm", elem_id=elem_id(f"{name}_remove"), min_width=NARROW)
-    fields = [made[each] for each in FIELDS if each.startswith(f"{name}_")]
+    fields = [made[f"{name}_{field.name}"] for field in dataclasses.fields(EditRow)]
     remove.click(fn=_emptied, inputs=[], outputs=fields, show_progress=False)
 
 
 def _emptied() -> list[Any]:
-    row = EditRow()
-    return [row.on, row.text, row.strength, row.start, row.until, row.attn, row.norm]
+    return list(dataclasses.astuple(EditRow()))
 
 
 def _concepts(made: dict[str, Any], default: Form, elem_id: Id) -> None:

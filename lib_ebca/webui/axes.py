@@ -36,6 +36,8 @@ _EDIT_NUMBERS = {
     "until": "until",
     "attn": "attention gamma",
     "norm": "norm gamma",
+    "gamma_start": "gammas from",
+    "gamma_until": "gammas until",
 }
 
 

@@ -15,7 +15,7 @@ from lib_ebca.webui import concept_row, subject_row
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
 INVERSIONS = ("fixed-point", "published")
-Value = bool | float | str
+Value = bool | float | str | None
 Owner = TypeVar("Owner", "Form", "EditRow")
 
 _BOOST = re.compile(r"(?P<word>.*\S)\s*:\s*(?P<factor>[^:]+)", re.DOTALL)
@@ -33,18 +33,20 @@ class EditRow:
     until: float = 1.0
     attn: float = 0.0
     norm: float = 0.0
+    gamma_start: float | None = None
+    gamma_until: float | None = None
 
     @property
     def edit(self) -> Edit | None:
         """The edit, or None if the row is empty or switched off."""
         if not self.on or not self.text.strip():
             return None
-        return Edit(self.text, self.strength, self.start, self.until, self.attn, self.norm)
+        return Edit(**{field.name: getattr(self, field.name) for field in fields(Edit)})
 
     @classmethod
     def of(cls, edit: Edit) -> EditRow:
         """The row that stands for ``edit``."""
-        return cls(True, edit.text, edit.strength, edit.start, edit.until, edit.attn, edit.norm)
+        return cls(**{field.name: getattr(edit, field.name) for field in fields(Edit)})
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Form:
     subjects_until: float = PUBLISHED_UNTIL
     strength: float = 1.0
     control: bool = False
+    subjects_on: bool = True
 
     @property
     def plan(self) -> Plan:
@@ -98,7 +101,8 @@ class Form:
             ratio = self.ratio if self.schedule in ("linear", "exp") else None
             update = ContextUpdate(attn, norm, self.start, self.until, self.schedule, ratio, self.prior)
         concepts = concept_row.from_row(self.concept_word, self.concept_name, self.concept_factor)
-        excites = subject_row.from_row(self.subjects, self.subjects_scale, self.subjects_until)
+        words = self.subjects if self.subjects_on else ""
+        excites = subject_row.from_row(words, self.subjects_scale, self.subjects_until)
         return Plan(update, tuple(edits), boosts, concepts, excites)
 
     def _refuse_negative(self, owner: str = "", **sizes: float) -> None:
@@ -187,17 +191,24 @@ class Form:
 def _names() -> tuple[str, ...]:
     names: list[str] = []
     for field in fields(Form):
-        names += ROWS if field.name == "edits" else [field.name]
+        names += _FIRST if field.name == "edits" else [field.name]
+        names += _LATER if field.name == "control" else []
     return tuple(names)
 
 
-ROWS = tuple(f"edit_{n}_{field.name}" for n in range(1, EDITS + 1) for field in fields(EditRow))
+_ADDED = ("gamma_start", "gamma_until")
+"""Values of a row that came when the order of the arguments was final."""
+_NAMES = [(f"edit_{n}_{field.name}", field.name) for n in range(1, EDITS + 1) for field in fields(EditRow)]
+_FIRST = tuple(name for name, own in _NAMES if own not in _ADDED)
+_LATER = tuple(name for name, own in _NAMES if own in _ADDED)
+
+ROWS = (*_FIRST, *_LATER)
 """The names of the rows' values in their final order."""
 
 FIELDS = _names()
 """The names of the values in their final order."""
 
-_PYTHON = {"from": "start"}
+_PYTHON = {"from": "start", "gfrom": "gamma_start", "guntil": "gamma_until"}
 _ROW = re.compile(r"edit_(?P<number>\d+)_(?P<name>\w+)")
 _CHOICES = {"schedule": SCHEDULES, "prior": PRIORS, "passes": PASSES, "inversion": INVERSIONS}
 
@@ -246,6 +257,8 @@ def _with(owner: Owner, name: str, value: Value) -> Owner:
 
 
 def _typed(name: str, value: Any, default: Any) -> Value:
+    if default is None and value is None:
+        return None
     if isinstance(default, bool):
         if isinstance(value, (bool, int)):
             return bool(value)

@@ -16,6 +16,8 @@ _EDIT = {
     "until": "Until which part of the pass's own steps this edit acts; 1 is the end.",
     "attn": "Step size with which the edit's own words follow the picture; 0 leaves them as they are.",
     "norm": "Step size that holds the edit's words near where they began.",
+    "gamma_start": "From which part of the pass's own steps on these step sizes count; empty is as the edit itself.",
+    "gamma_until": "Until which part of the pass's own steps these step sizes count; empty is as the edit itself.",
 }
 _HINTS = {
     "enabled": "Lets this form act. Directives in the prompt act without it (Settings, EBCA).",
@@ -36,6 +38,7 @@ _HINTS = {
     "concept_name": "Which side of the word's meaning: those attention heads that care for it attend more to it.",
     "concept_factor": "Above 1 strengthens, between 0 and 1 weakens, 1 does nothing.",
     "subjects": "Words of the prompt that have to be there, or * for every noun: cat, dog. Takes more time.",
+    "subjects_on": "Unticked, nothing is done for these subjects, and their words are kept.",
     "subjects_scale": "How far the picture is moved in each of the early steps until its subjects are there.",
     "subjects_until": "Until which part of the pass's own steps subjects are looked after.",
     "strength": "Scales the preset's steps: 0 is off, 1 as published, 2 twice as strong.",

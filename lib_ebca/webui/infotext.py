@@ -10,9 +10,11 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
+import gradio as gr
+
 from lib_ebca.language import directives as syntax
 from lib_ebca.language.plan import Plan
-from lib_ebca.webui.form import EDITS, FIELDS, PASSES, Form, Value
+from lib_ebca.webui.form import EDITS, FIELDS, PASSES, Form
 from lib_ebca.webui.intent import intent
 
 PLAN = "EBCA"
@@ -71,11 +73,15 @@ def _before(whole: tuple[Any, ...], written: tuple[Any, ...]) -> tuple[Any, ...]
     return whole
 
 
-def pasted(name: str) -> Callable[[Mapping[str, Any]], Value]:
+def pasted(name: str) -> Callable[[Mapping[str, Any]], Any]:
     """The host's callable for one field of the accordion: a picture without EBCA gives its default."""
+    index = FIELDS.index(name)
+    may_be_empty = Form().to_args()[index] is None
 
-    def value(parameters: Mapping[str, Any]) -> Value:
-        return read(parameters).to_args()[FIELDS.index(name)]
+    def value(parameters: Mapping[str, Any]) -> Any:
+        found = read(parameters).to_args()[index]
+        # The host takes None for "as it is", and makes of other values what the field held when it was drawn.
+        return gr.update(value=found) if may_be_empty else found
 
     return value
 

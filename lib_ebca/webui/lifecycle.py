@@ -12,6 +12,7 @@ from torch import Tensor
 from lib_ebca.attention.record import Recorder
 from lib_ebca.language import words
 from lib_ebca.webui import axes, infotext, photo, settings, tokens
+from lib_ebca.webui.account import EBCA
 from lib_ebca.webui.encode import Encoder, Part, second_steps, subprompts
 from lib_ebca.webui.form import Form
 from lib_ebca.webui.intent import Intent, intents
@@ -22,10 +23,6 @@ from lib_ebca.webui.served import unserved
 _BATCH = "ebca_batch"
 _RECORDS = "ebca_records"
 _HIRES_PROMPTS = "ebca_hires_prompts"
-
-
-class EBCA(ValueError):
-    """What was asked cannot be done; ``str()`` is one sentence, before which the host shows the name of this class."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +125,8 @@ class Lifecycle:
                 setattr(p, _RECORDS, [*getattr(p, _RECORDS, []), *drawn])
 
         start = photo.Photo(form.inversion, p.seeds) if photo.asked(p, form) else None
-        return Pass(parts, p.comment, _mask(p), recorder, finished, start)
+        name = "Hires pass: " if hires else ""
+        return Pass(parts, p.comment, _mask(p), recorder, finished, start, name)
 
 
 def _acts(p: Any, form: Form, wanted: Sequence[Intent]) -> bool:

@@ -15,6 +15,7 @@ from lib_ebca.attention.picture import Rows
 from lib_ebca.attention.record import Recorder
 from lib_ebca.hosts.ldm import cross_attention_layers
 from lib_ebca.hosts.patch import replaced
+from lib_ebca.webui.account import Account, fault
 from lib_ebca.webui.encode import Part
 from lib_ebca.webui.excite import Exciter, asked
 from lib_ebca.webui.hosting import Hosting, Ledger, hosting
@@ -35,6 +36,7 @@ class Pass:
         recorder: keeps energies and maps, or None.
         finished: called after the pass, also after one that was interrupted, but not after an error.
         photo: how the pictures are inverted that the pass begins with, or None if it begins with the host's noise.
+        name: what a sentence on the pass begins with.
     """
 
     parts: Sequence[Part]
@@ -43,6 +45,7 @@ class Pass:
     recorder: Recorder | None = None
     finished: Callable[[], None] = field(default=lambda: None)
     photo: Photo | None = None
+    name: str = ""
 
     @contextmanager
     def conducted(self, sampler: Any) -> Iterator[None]:
@@ -64,6 +67,8 @@ class Pass:
             yield
         if conductor.calls and not (conductor.cascades or conductor.lost):
             self.tell("EBCA was not applied: none of the network's calls could be told apart.")
+        for sentence in conductor.account.told():
+            self.tell(self.name + sentence)
         if conductor.exciter is not None:
             conductor.exciter.told()
         self.finished()
@@ -96,7 +101,11 @@ def prepare(sampler: Any, planned: Pass | Exception | None) -> None:
         if planned is None:
             return found(*args, **keywords)
         with planned.conducted(sampler):
-            return found(*args, **keywords)
+            samples = found(*args, **keywords)
+        lost = fault(planned.parts, samples)
+        if lost is not None:
+            planned.tell(lost)
+        return samples
 
     attributes["launch_sampling"] = launch_sampling
 
@@ -110,6 +119,7 @@ class _Conductor:
         self.cascades = 0
         self.looks_twice = False
         self.exciter: Exciter | None = None
+        self.account = Account(planned.parts)
         self._host = host
         self._gradient: Cascade | None = None
         self._pass, self._denoiser, self._checkpoint = planned, denoiser, checkpoint
@@ -140,9 +150,12 @@ class _Conductor:
                 self._lose(f"the step has {sum(repeats)} conditional rows where {len(self._pass.parts)} were expected")
             if asked(self._pass.parts) and not self.lost:
                 self._excite(args, keywords, condition)
+            step = int(self._denoiser.step)
             try:
                 return found(*args, **keywords)
             finally:
+                if self.cascade is not None:
+                    self.account.evaluated(self.cascade, step)
                 self.cascade = self._ledger = None
 
         return forward

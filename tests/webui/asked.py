@@ -26,3 +26,8 @@ def at(step: int, error: type[BaseException]) -> Any:
 
 def close(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().max() < 1e-4 * max(1.0, float(b.abs().max())))
+
+
+def complaints(job: Any) -> list[str]:
+    """What stands under a job's pictures besides what acted in them."""
+    return [comment for comment in job.comments if "EBCA acted in" not in comment]

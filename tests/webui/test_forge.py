@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from tests.hosts import tiny_forge
-from tests.webui.asked import FULL, LONG, Stop, at, close
+from tests.webui.asked import FULL, LONG, Stop, at, close, complaints
 from tests.webui.host import forge_model, network
 
 PLAIN = "a cat on a sofa"
@@ -35,7 +35,7 @@ def test_it_acts_and_leaves_nothing(host: Any, args: list[Any] | None) -> None:
     assert not close(result.images[0], plain[0])
     assert all(seen)
     assert host.clean(job.sampler)
-    assert not job.comments
+    assert not complaints(job)
     assert "EBCA" in str(result.infotexts[0])
     assert not host.errors.reported
     assert torch.equal(host.make(prompt=PLAIN), plain)
@@ -180,7 +180,7 @@ def test_tiles_are_served_without_a_mask_and_told_with_one(host: Any) -> None:
     plain = host.make(prompt=PLAIN)
     job = host.job(prompt=FULL)
     assert not close(host.processing.process_images(job).images[0], plain[0])
-    assert not job.comments
+    assert not complaints(job)
     job = host.job(prompt=FULL, nmask=torch.ones(4, 6, 8))
     assert close(host.processing.process_images(job).images[0], plain[0])
     assert [*job.comments] == ["EBCA stopped: the picture is made in tiles, and its mask does not fit them."]
@@ -326,4 +326,4 @@ def test_models_without_cross_attention_pass_through_with_a_sentence(host: Any) 
     assert "EBCA" not in result.infotexts[0]
     job = host.job(prompt=PLAIN)
     host.processing.process_images(job)
-    assert not job.comments
+    assert not complaints(job)

@@ -25,7 +25,9 @@ boosts = st.builds(
     st.floats(0, 5).map(lambda x: round(x, 3)),
     st.none() | st.integers(1, 9),
 )
-edits = st.builds(Edit, texts, st.floats(0, 2), attn=numbers, norm=numbers)
+NONE = Form().edits
+ends = st.none() | st.floats(0, 0.5).map(lambda x: round(x, 2))
+edits = st.builds(Edit, texts, st.floats(0, 2), attn=numbers, norm=numbers, gamma_start=ends)
 updates = st.builds(ContextUpdate, st.floats(0.001, 1), numbers)
 
 
@@ -71,6 +73,8 @@ def test_the_order_of_the_arguments_is_final() -> None:
         "subjects_until",
         "strength",
         "control",
+        *(f"edit_{n}_{name}" for n in range(1, 9) for name in ("gamma_start", "gamma_until")),
+        "subjects_on",
     ]
 
 
@@ -83,6 +87,10 @@ def test_the_order_of_the_arguments_is_final() -> None:
         ([{"enabled": False, "attn": 1}], Form(attn=1.0)),
         ([True, None, 0.5], Form(enabled=True, norm=0.5)),
         ([{"from": 0.5}], Form(enabled=True, start=0.5)),
+        (
+            [{"edits": [{"text": "dog", "gfrom": 0.3}]}],
+            Form(True, edits=(EditRow(text="dog", gamma_start=0.3), *NONE[1:])),
+        ),
         ([{"edit_2_text": "dog"}], Form(enabled=True, edits=(EditRow(), EditRow(text="dog"), *(EditRow(),) * 6))),
     ],
 )
@@ -97,6 +105,7 @@ def test_arguments_and_names(args: list[Any], wanted: Form) -> None:
         (["yes"], "enabled is 'yes'"),
         ([{"schedule": "slow"}], "schedule is 'slow'"),
         ([{"alpha": 1}], "'alpha'"),
+        ([{"edit_1_gamma_start": "late"}], "edit_1_gamma_start is 'late'"),
         ([{"edits": [{}] * 9}], "at most 8"),
         ([{"edits": ["dog"]}], "edits\\[0\\]"),
         ([{"edits": [{"text": "dog", "power": 1}]}], "'power'"),

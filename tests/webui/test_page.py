@@ -7,20 +7,23 @@ from typing import Any
 
 import pytest
 
-from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form
+from lib_ebca.webui.form import EDITS, FIELDS, ROWS, EditRow, Form
 from tests.webui.host import ROOT
 
 
 def rows(*edits: EditRow) -> list[Any]:
-    return Form(edits=(*edits, *(EditRow(),) * (EDITS - len(edits)))).to_args()[12:68]
+    form = Form(edits=(*edits, *(EditRow(),) * (EDITS - len(edits))))
+    given = dict(zip(FIELDS, form.to_args(), strict=True))
+    return [given[name] for name in ROWS]
 
 
 def test_edits_into_the_prompt_and_back(host: Any) -> None:
     from lib_ebca.webui import transfer
 
-    first, off = EditRow(text="a dog: big", strength=0.5, start=0.25), EditRow(on=False, text="hat")
+    first = EditRow(text="a dog: big", strength=0.5, start=0.25, attn=0.001, gamma_start=0.5)
+    off = EditRow(on=False, text="hat")
     prompt, *left = transfer.written("a cat", *rows(first, off))
-    assert prompt == "a cat <edit:a dog: big:0.5:from=0.25>"
+    assert prompt == "a cat <edit:a dog: big:0.5:from=0.25:attn=0.001:gfrom=0.5>"
     assert left == rows(off)
     back, *held = transfer.read(f"{prompt} <bcu> <boost:cat:2>", *left)
     assert back == "a cat <bcu:0.01:0.02> <boost:cat:2>"

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from tests.webui.asked import complaints
+
 CAPTION = "a cat"
 STEPS = 20
 
@@ -64,7 +66,7 @@ def test_edits_change_it_and_the_seed_does_not(host: Any, directive: str) -> Non
     assert (picture - plain).abs().max() > 1e-2
     other, _, _ = run(host, **asked(prompt=f"{CAPTION} {directive}", seed=9))
     assert torch.equal(other, picture)
-    assert not job.comments
+    assert not complaints(job)
 
 
 def test_the_published_inversion_depends_on_the_seed(host: Any) -> None:
@@ -156,7 +158,7 @@ def test_interrupted_while_inverting(host: Any) -> None:
     host.shared.state.interrupted = False
     assert calls == 6
     assert torch.equal(picture, latent()[0])
-    assert not job.comments
+    assert not complaints(job)
     assert host.clean(job.sampler)
 
 

@@ -49,6 +49,7 @@ def test_the_form_asks_for_them_and_reads_them_back(host: Any) -> None:
     form = Form().having({"attn": 0, "norm": 0, "subjects": "cat, dog", "subjects_scale": 10})
     plan = parse("<excite:cat:scale=10> <excite:dog:scale=10>").plan
     assert form.plan == plan
+    assert form.having({"subjects_on": False}).plan.excite == ()
     read = infotext.read({"EBCA": "<excite:cat:scale=10> <excite:dog>", "Prompt": "a cat and a dog <excite:dog>"})
     assert read.enabled
     assert read.plan == parse("<excite:cat:scale=10>").plan

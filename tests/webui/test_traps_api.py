@@ -73,7 +73,9 @@ def test_18_infotext_there_and_back(host: Any, text: str) -> None:
     from lib_ebca.webui import infotext
     from lib_ebca.webui.form import FIELDS, Form
 
-    named = [{"attn": 0.03, "boosts": "cat:2", "edits": [{"text": text, "strength": -0.25, "until": 0.5}]}]
+    named = [
+        {"attn": 0.03, "boosts": "cat:2", "edits": [{"text": text, "strength": -0.25, "until": 0.5, "gfrom": 0.2}]}
+    ]
     result = host.processing.process_images(host.job(named, prompt="a cat <edit:sofa:0.5>"))
     form = infotext.read(result.infotexts[0])
     assert form.enabled
@@ -83,7 +85,8 @@ def test_18_infotext_there_and_back(host: Any, text: str) -> None:
     assert form.edits[0].text == text
     assert infotext.read({"Prompt": "a cat"}) == Form()
     assert infotext.pasted("enabled")({}) is False
-    assert [infotext.pasted(name)(result.infotexts[0]) for name in FIELDS] == form.to_args()
+    pasted = [infotext.pasted(name)(result.infotexts[0]) for name in FIELDS]
+    assert [each["value"] if isinstance(each, dict) else each for each in pasted] == form.to_args()
 
 
 def test_18_a_picture_made_with_directives_alone_leaves_the_accordion_off(host: Any) -> None:

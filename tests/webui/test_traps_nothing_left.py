@@ -118,7 +118,7 @@ def test_21_interrupted_and_then_used_again(host: Any, button: str) -> None:
 
 
 def test_a_hundred_odd_jobs_leave_the_next_plain_picture_alone(host: Any) -> None:
-    from lib_ebca.webui.lifecycle import EBCA
+    from lib_ebca.webui.account import EBCA
 
     plain = host.make(prompt="castle")
     generator = torch.Generator().manual_seed(0)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.webui.asked import BCU, FULL, LONG, close
+from tests.webui.asked import BCU, FULL, LONG, close, complaints
 
 
 def test_3_a_batch_of_two_with_and(host: Any) -> None:
@@ -32,7 +32,7 @@ def test_4_sides_of_unequal_length(host: Any, option: str, long_side: str, batch
     plain = host.make(prompt=asked["prompt"].split("<")[0], negative_prompt=asked["negative_prompt"])
     job = host.job(**asked)
     made = host.processing.process_images(job).images[0]
-    assert not job.comments
+    assert not complaints(job)
     assert not close(made, plain[0])
     pair = host.make(prompt=[asked["prompt"], "castle"], negative_prompt=asked["negative_prompt"], batch_size=2)
     assert close(pair[0], made)
@@ -49,7 +49,7 @@ def test_6_unconditional_rows_left_out_early(host: Any) -> None:
     plain = host.make(prompt="a cat on a sofa")
     job = host.job(prompt=FULL)
     assert not close(host.processing.process_images(job).images[0], plain[0])
-    assert not job.comments
+    assert not complaints(job)
 
 
 @pytest.mark.parametrize("every_step", [False, True])
@@ -61,7 +61,7 @@ def test_6_unconditional_rows_left_out_where_there_is_little_noise(host: Any, ev
     made = host.processing.process_images(job).images[0]
     assert not close(made, plain[0])
     assert not close(made, host.make(prompt=FULL)[0])
-    assert not job.comments
+    assert not complaints(job)
     together = host.make(prompt=[FULL, "castle"], batch_size=2, s_min_uncond=2.0)
     assert close(together[0], made)
     if every_step:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.webui.asked import BCU, FULL, LONG, ON, close
+from tests.webui.asked import BCU, FULL, LONG, ON, close, complaints
 
 
 def test_23_boosts_at_the_ends_of_chunks_with_break_emphasis_and_inversions(host: Any) -> None:
@@ -87,7 +87,7 @@ def test_a_boosted_word_that_only_one_of_the_passes_has(host: Any, prompt: str, 
     plain = host.make(prompt=f"{prompt} <bcu:0.05:0.1>", **asked)
     job = host.job(prompt=f"{prompt} <bcu:0.05:0.1> <boost:{word}:4>", **asked)
     assert not close(host.processing.process_images(job).images[0], plain[0])
-    assert not job.comments
+    assert not complaints(job)
     with pytest.raises(ValueError, match="castle"):
         host.make(prompt=f"{prompt} <boost:castle:4>", **asked)
 

@@ -50,6 +50,7 @@ class Options:
 
 
 opts = Options()
+cmd_opts = SimpleNamespace(disable_nan_check=False)
 state = SimpleNamespace(interrupted=False, skipped=False, sampling_step=0, sampling_steps=0)
 loaded_hypernetworks: list[Any] = []
 interrogator: Any = SimpleNamespace(interrogate=lambda image: "a castle")
@@ -70,5 +71,6 @@ def reset() -> None:
         lora_functional=False,
         comma_padding_backtrack=20,
     )
+    cmd_opts.disable_nan_check = False
     state.interrupted = state.skipped = False
     loaded_hypernetworks.clear()
