@@ -18,7 +18,7 @@ def acted(plan: Plan, values: Sequence[Values], layers: int) -> str:
     Args:
         plan: the picture's.
         values: its numbers at each evaluation that took place.
-        layers: how many layers were reached while something acted.
+        layers: how many layers gave an output of ours.
 
     Returns:
         The sentence; empty where nothing of the plan belongs into the layers.

@@ -61,6 +61,7 @@ class Evaluation:
         following: which rows read the maps of others now; None if none does.
         layer: number of the layer entered last.
         entered: by layer the contexts that it found, main and editorial, where gradients may be taken.
+        served: the layers that gave an output of ours; not counted inside a compiled graph.
     """
 
     moment: Moment
@@ -71,6 +72,7 @@ class Evaluation:
     following: FollowedRows | None = None
     layer: int = -1
     entered: dict[int, tuple[Tensor, list[Tensor]]] = field(default_factory=dict)
+    served: set[int] = field(default_factory=set)
 
     @property
     def acts(self) -> bool:

@@ -105,8 +105,12 @@ def attention(
             _record(layer, cascade, evaluation, split_heads(query, layer.heads), split_heads(key, layer.heads))
         return attend(given)
     if own:
-        return _fused(layer, cascade, evaluation, hidden_states, given)
-    return _wrapped(layer, cascade, evaluation, hidden_states, given, attend, text)
+        output = _fused(layer, cascade, evaluation, hidden_states, given)
+    else:
+        output = _wrapped(layer, cascade, evaluation, hidden_states, given, attend, text)
+    if not cascade.prepared:
+        evaluation.served.add(layer.index)
+    return output
 
 
 def prepare(layers: Sequence[Projections], cascade: Cascade, given: Tensor) -> None:

@@ -30,21 +30,21 @@ class Account:
     def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
         self._values: dict[int, tuple[Values, ...]] = {}
-        self._layers = 0
+        self._layers: set[int] = set()
 
     def evaluated(self, cascade: Cascade, step: int) -> None:
         """The network was called; ``step`` is the number of the evaluation, however often the host calls for it."""
         self._values[step] = tuple(table.at(step) for table in cascade.timetables)
-        if cascade.evaluation is not None and cascade.evaluation.acts:
-            self._layers = max(self._layers, cascade.evaluation.layer + 1)
+        if cascade.evaluation is not None:
+            self._layers |= cascade.evaluation.served
 
     def told(self) -> Iterator[str]:
-        """A sentence for each picture; one for all where they have the same plan; none where no layer was reached."""
+        """A sentence for each picture; one for all where they have the same plan; none where no layer was served."""
         if not self._layers:
             return
         own = {part.image: row for row, part in reversed(list(enumerate(self._parts)))}
         sentences = {
-            image: acted(self._parts[row].plan, [values[row] for values in self._values.values()], self._layers)
+            image: acted(self._parts[row].plan, [values[row] for values in self._values.values()], len(self._layers))
             for image, row in sorted(own.items())
         }
         if len(set(sentences.values())) == 1:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.webui_live.browser import browsed
 from tests.webui_live.client import WebUI
 
 URL = os.environ.get("EBCA_WEBUI_URL", "")
@@ -31,3 +34,9 @@ def plain_webui() -> WebUI:
     if not PLAIN_URL:
         pytest.skip("EBCA_WEBUI_PLAIN_URL is not set")
     return WebUI(PLAIN_URL)
+
+
+@pytest.fixture(scope="module")
+def page(webui: WebUI) -> Iterator[Any]:
+    with browsed(webui) as opened:
+        yield opened

@@ -1,61 +1,29 @@
-"""The page in a headless Chromium: accordion, word chips, marks, buttons. Screenshots go to EBCA_SCREENSHOTS if set."""
+"""The page in a headless Chromium: accordion, word chips, marks, buttons."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
-import pytest
-
+from tests.webui_live.browser import generated, keep, opened, small, write
 from tests.webui_live.client import WebUI, alike
 
-CHROMIUM = os.environ.get("EBCA_CHROMIUM", "/usr/bin/chromium")
-PATIENCE = 90_000
+BOOSTED = "shirt \N{MULTIPLICATION SIGN}2.5"
+PROMPT_BOX = "document.querySelector('#txt2img_prompt textarea').value"
 
 
-@pytest.fixture(scope="module")
-def page(webui: WebUI) -> Iterator[Any]:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the page needs Playwright and a Chromium")
-    webui.make(prompt="a cat")  # a model is loaded: its tokenizer makes the chips
-    with playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        opened = browser.new_page(viewport={"width": 1400, "height": 1600})
-        opened.set_default_timeout(PATIENCE)
-        opened.goto(webui.url, timeout=PATIENCE)
-        opened.wait_for_selector("#txt2img_ebca_panel", state="attached")
-        yield opened
-        browser.close()
-
-
-def keep(page: Any, name: str, selector: str | None = None) -> None:
-    folder = os.environ.get("EBCA_SCREENSHOTS")
-    if folder:
-        shown = page if selector is None else page.locator(selector).first
-        shown.screenshot(path=str(Path(folder) / f"{name}.png"))
-
-
-def write(page: Any, text: str) -> None:
-    page.fill("#txt2img_prompt textarea", text)
-
-
-def opened(page: Any) -> None:
-    """The accordion is open, as it is not when the page is loaded."""
-    if page.locator("#script_txt2img_ebca_preset").is_hidden():
-        page.locator("#script_txt2img_ebca_enabled .label-wrap").first.click()
-        page.wait_for_selector("#script_txt2img_ebca_preset", state="visible")
-
-
-def test_the_words_become_chips_and_boost(page: Any) -> None:
+def test_a_words_chip_goes_from_plain_to_boost_to_subject_and_back(page: Any) -> None:
     write(page, "a cat wearing a shirt")
-    chip = page.locator("#txt2img_ebca_panel .ebca-chip", has_text="shirt")
-    chip.click()
-    page.wait_for_function("document.querySelector('#txt2img_prompt textarea').value.includes('<boost:shirt:2.5>')")
-    page.wait_for_selector("#txt2img_ebca_panel .ebca-boosted")
-    keep(page, "word-chips", "#txt2img_toprow")
-    page.locator("#txt2img_ebca_panel .ebca-boosted").click()
-    page.wait_for_function("!document.querySelector('#txt2img_prompt textarea').value.includes('<boost')")
+    chips = page.locator("#txt2img_ebca_panel .ebca-chip", has_text="shirt")
+    for clicked, prompt, shown in (
+        ("shirt", "a cat wearing a shirt <boost:shirt:2.5>", BOOSTED),
+        (BOOSTED, "a cat wearing a shirt <excite:shirt>", "★ shirt"),
+        ("★ shirt", "a cat wearing a shirt", "shirt"),
+    ):
+        chips.get_by_text(clicked, exact=True).click()
+        page.wait_for_function(f"{PROMPT_BOX} === '{prompt}'")
+        chips.get_by_text(shown, exact=True).wait_for()
+        marked = "ebca-boosted" in (chips.first.get_attribute("class") or "")
+        assert marked == (shown != "shirt")
 
 
 def test_a_fault_is_marked(page: Any) -> None:
@@ -103,26 +71,64 @@ def test_the_row_of_concepts_is_in_the_pictures_text(page: Any) -> None:
     page.fill("#script_txt2img_ebca_concept_word textarea", "")
 
 
-def small(page: Any) -> None:
-    """The next picture of txt2img is drawn quickly."""
-    for name, value in (("steps", 2), ("width", 64), ("height", 64)):
-        field = page.locator(f"#txt2img_{name} input[type=number]")
-        field.fill(str(value))
-        field.blur()
+def test_subjects_have_a_switch_and_what_acted_stands_under_the_picture(page: Any) -> None:
+    small(page, side=128)
+    write(page, "a cat <boost:cat:2>")
+    opened(page)
+    page.check("#script_txt2img_ebca_enabled-visible-checkbox")
+    page.fill("#script_txt2img_ebca_edit_1_text textarea", "")
+    page.fill("#script_txt2img_ebca_subjects textarea", "cat")
+    under = generated(page)
+    assert "EBCA acted in 16 layers; evaluations: update (0.01, 0.02, cat at 2) in 2 of 2." in under
+    assert "Subjects: the latent was moved in 1 step, refined" in under
+    assert "scores cat 0." in under
+    assert "<excite:cat>" in page.inner_text("#html_info_txt2img")
+    page.uncheck("#script_txt2img_ebca_subjects_on input")
+    under = generated(page)
+    assert "EBCA acted in 16 layers" in under
+    assert "Subjects:" not in under
+    assert "<excite:cat>" not in page.inner_text("#html_info_txt2img")
+    page.check("#script_txt2img_ebca_subjects_on input")
+    page.fill("#script_txt2img_ebca_subjects textarea", "")
+
+
+def test_negative_gammas_are_refused_without_control(page: Any) -> None:
+    small(page)
+    write(page, "a cat")
+    opened(page)
+    page.check("#script_txt2img_ebca_enabled-visible-checkbox")
+    page.locator("#script_txt2img_ebca_advanced .label-wrap").first.click()
+    page.wait_for_selector("#script_txt2img_ebca_attn", state="visible")
+    page.fill("#script_txt2img_ebca_attn input", "-0.05")
+    under = generated(page)
+    assert "attn is -0.05: it should be 0 or more" in under
+    page.check("#script_txt2img_ebca_control input")
+    under = generated(page)
+    assert "EBCA acted in 16 layers; evaluations: update (-0.05, 0.02) in 2 of 2." in under
+    page.uncheck("#script_txt2img_ebca_control input")
+    page.fill("#script_txt2img_ebca_attn input", "0.01")
+    page.locator("#script_txt2img_ebca_advanced .label-wrap").first.click()
 
 
 def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> None:
     small(page)
     write(page, "a cat <boost:cat:2>")
-    page.click("#txt2img_generate")
-    page.wait_for_function("document.querySelector('#html_info_txt2img').innerText.includes('EBCA: ')")
-    page.wait_for_selector("#txt2img_interrupt", state="hidden")
+    opened(page)
+    page.fill("#script_txt2img_ebca_edit_1_text textarea", "a black dog")
+    page.click("#script_txt2img_ebca_edit_1_more")
+    page.fill("#script_txt2img_ebca_edit_1_attn input", "0.001")
+    page.fill("#script_txt2img_ebca_edit_1_gamma_start input", "0.3")
+    keep(page, "more-of-an-edit", "#script_txt2img_ebca_enabled")
+    generated(page)
+    assert "<edit:a black dog:0.6:attn=0.001:gfrom=0.3>" in page.inner_text("#html_info_txt2img")
     keep(page, "page")
     page.click("#txt2img_send_to_img2img")
     page.wait_for_selector("#script_img2img_ebca_preset", state="visible")
     page.locator("#script_img2img_ebca_advanced .label-wrap").first.click()
     page.wait_for_selector("#script_img2img_ebca_photo", state="visible")
     assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "a black dog"
+    assert page.input_value("#script_img2img_ebca_edit_1_gamma_start input") == "0.3"
+    assert page.input_value("#script_img2img_ebca_edit_1_gamma_until input") == ""
     assert page.is_checked("#script_img2img_ebca_enabled-visible-checkbox")
     assert page.input_value("#img2img_prompt textarea") == "a cat <boost:cat:2>"
     page.check("#script_img2img_ebca_photo input")

@@ -100,6 +100,33 @@ def test_a_picture_is_made_again_from_its_text(webui: WebUI) -> None:
     assert alike(webui.make(**body), made)
 
 
+@pytest.mark.parametrize(
+    ("asked", "sentence"),
+    [
+        (
+            {"prompt": f"{PROMPT} <bcu:1e30:0.02>"},
+            r"a step was too large for this model\. attn is 1e\+30 \(published: 0.01\)",
+        ),
+        ({"prompt": PROMPT, "args": [{"attn": -0.1}]}, "attn is -0.1: it should be 0 or more"),
+        (
+            {"prompt": PROMPT, "args": [{"edits": [{"text": "dog", "norm": -1}]}]},
+            "edit 1.norm is -1.0: it should be 0 or",
+        ),
+    ],
+)
+def test_steps_that_are_too_large_or_turned_round_are_refused(
+    webui: WebUI, asked: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(RefusedError, match=sentence):
+        webui.make(**asked)
+    webui.make(prompt=PROMPT)
+
+
+def test_negative_steps_are_for_whoever_says_so(webui: WebUI) -> None:
+    (text,) = webui.make([{"attn": -0.1, "control": True}], prompt=PROMPT).infotexts
+    assert 'EBCA: "<bcu:-0.1:0.02>"' in text
+
+
 def test_the_script_is_described_with_a_label_for_every_argument(webui: WebUI) -> None:
     scripts = [each for each in webui.get("/sdapi/v1/script-info") if each["name"] == "ebca"]
     assert [each["is_img2img"] for each in scripts] == [False, True]
