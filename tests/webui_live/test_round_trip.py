@@ -94,5 +94,5 @@ def test_a_picture_of_the_command_line_comes_back(webui: WebUI, page: Any, drawn
         print(f"command line against WebUI: {apart}")
         assert apart.largest <= 2
         assert apart.mean <= 0.1
-        plan = first.text["parameters"].split("EBCA: ")[1].split('"')[1]
-        assert f'EBCA: "{plan}"' in again.text["parameters"]
+        plan = first.info["parameters"].split("EBCA: ")[1].split('"')[1]
+        assert f'EBCA: "{plan}"' in again.info["parameters"]
