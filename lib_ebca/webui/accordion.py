@@ -18,12 +18,6 @@ TITLE = "EBCA"
 NARROW = 90
 """Pixels: what belongs together stands in one line of the host's column."""
 
-_GAMMAS = (
-    ("attn", "attention gamma"),
-    ("norm", "norm gamma"),
-    ("gamma_start", "gammas from"),
-    ("gamma_until", "gammas until"),
-)
 Id = Callable[[str], str]
 
 
@@ -187,9 +181,18 @@ def _edit(made: dict[str, Any], name: str, n: int, elem_id: Id) -> None:
                 made[f"{name}_{field}"] = _fraction(
                     getattr(row, field), f"Edit {n} {label}", elem_id(f"{name}_{field}")
                 )
-            for field, label in _GAMMAS:
+            for field, label in (("attn", "attention gamma"), ("norm", "norm gamma")):
                 made[f"{name}_{field}"] = gr.Number(
                     getattr(row, field), label=f"Edit {n} {label}", elem_id=elem_id(f"{name}_{field}"), min_width=NARROW
+                )
+            for field, label in (("gamma_start", "gammas from"), ("gamma_until", "gammas until")):
+                made[f"{name}_{field}"] = gr.Textbox(
+                    "",
+                    label=f"Edit {n} {label}",
+                    placeholder="as the edit",
+                    lines=1,
+                    elem_id=elem_id(f"{name}_{field}"),
+                    min_width=NARROW,
                 )
             remove = gr.Button("Remove", size="sm", elem_id=elem_id(f"{name}_remove"), min_width=NARROW)
     fields = [made[f"{name}_{field.name}"] for field in dataclasses.fields(EditRow)]

@@ -9,17 +9,14 @@ from typing import Any, TypeVar
 
 from lib_ebca.language.checks import PlanError
 from lib_ebca.language.excite import PUBLISHED_SCALE, PUBLISHED_UNTIL
-from lib_ebca.language.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, Boost, ContextUpdate, Edit, Plan
-from lib_ebca.webui import concept_row, subject_row
+from lib_ebca.language.plan import PRIORS, PUBLISHED_ATTN, PUBLISHED_NORM, SCHEDULES, ContextUpdate, Edit, Plan
+from lib_ebca.webui import boost_row, concept_row, subject_row
 
 EDITS = 8
 PASSES = ("both passes", "first pass", "hires pass")
 INVERSIONS = ("fixed-point", "published")
 Value = bool | float | str | None
 Owner = TypeVar("Owner", "Form", "EditRow")
-
-_BOOST = re.compile(r"(?P<word>.*\S)\s*:\s*(?P<factor>[^:]+)", re.DOTALL)
-_COMMA = re.compile(r"(?<!\\),")
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Form:
         Negative step sizes, which drive the picture away from its words, are for whoever says so with ``control``.
         """
         self._refuse_negative(attn=self.attn, norm=self.norm, strength=self.strength)
-        boosts = read_boosts(self.boosts)
+        boosts = boost_row.from_row(self.boosts)
         edits = []
         for number, row in enumerate(self.edits, start=1):
             try:
@@ -139,7 +136,7 @@ class Form:
             update.schedule,
             1.0 if update.ratio is None else update.ratio,
             update.prior,
-            write_boosts(plan.boosts),
+            boost_row.to_row(plan.boosts),
             passes,
             edits=rows,
             concept_word=concept[0],
@@ -257,8 +254,8 @@ def _with(owner: Owner, name: str, value: Value) -> Owner:
 
 
 def _typed(name: str, value: Any, default: Any) -> Value:
-    if default is None and value is None:
-        return None
+    if default is None:
+        return _number_or_empty(name, value)
     if isinstance(default, bool):
         if isinstance(value, (bool, int)):
             return bool(value)
@@ -275,25 +272,13 @@ def _typed(name: str, value: Any, default: Any) -> Value:
     return float(value)
 
 
-def read_boosts(text: str) -> tuple[Boost, ...]:
-    r"""The boosts of "shirt:2.5, crown#2:2"; a comma that belongs to a word is written \,. Raises PlanError."""
-    boosts = []
-    for part in filter(str.strip, _COMMA.split(text)):
-        match = _BOOST.fullmatch(part.strip())
-        try:
-            factor = float(match["factor"]) if match is not None else None
-        except ValueError:
-            factor = None
-        if match is None or factor is None:
-            raise PlanError("boosts", part.strip(), "words with their factors, as in shirt:2.5, crown:2")
-        boosts.append(Boost(match["word"].replace("\\,", ","), factor))
-    return tuple(boosts)
-
-
-def write_boosts(boosts: Sequence[Boost]) -> str:
-    """The text that :func:`read_boosts` reads back."""
-    return ", ".join(
-        f"{boost.word.replace(',', chr(92) + ',')}{'' if boost.occurrence is None else f'#{boost.occurrence}'}"
-        f":{repr(boost.factor).removesuffix('.0')}"
-        for boost in boosts
-    )
+def _number_or_empty(name: str, value: Any) -> float | None:
+    """A number that may be left out; the page has it as text, since gradio shows a number that is none as 0."""
+    try:
+        if value is None or (isinstance(value, str) and not value.strip()):
+            return None
+        if not isinstance(value, bool):
+            return float(value)
+    except (TypeError, ValueError):
+        pass
+    raise PlanError(name, value, "a number, or empty")

@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 
-import gradio as gr
-
 from lib_ebca.language import directives as syntax
 from lib_ebca.language.plan import Plan
 from lib_ebca.webui.form import EDITS, FIELDS, PASSES, Form
@@ -73,15 +71,14 @@ def _before(whole: tuple[Any, ...], written: tuple[Any, ...]) -> tuple[Any, ...]
     return whole
 
 
-def pasted(name: str) -> Callable[[Mapping[str, Any]], Any]:
+def pasted(name: str) -> Callable[[Mapping[str, Any]], bool | float | str]:
     """The host's callable for one field of the accordion: a picture without EBCA gives its default."""
     index = FIELDS.index(name)
-    may_be_empty = Form().to_args()[index] is None
 
-    def value(parameters: Mapping[str, Any]) -> Any:
+    def value(parameters: Mapping[str, Any]) -> bool | float | str:
         found = read(parameters).to_args()[index]
-        # The host takes None for "as it is", and makes of other values what the field held when it was drawn.
-        return gr.update(value=found) if may_be_empty else found
+        # The host takes None for "as it is".
+        return "" if found is None else found
 
     return value
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from lib_ebca.language.checks import PlanError
 from lib_ebca.language.plan import Boost, ContextUpdate, Edit, Plan
-from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form, read_boosts, write_boosts
+from lib_ebca.webui import boost_row
+from lib_ebca.webui.form import EDITS, FIELDS, EditRow, Form
 from lib_ebca.webui.presets import PRESETS, applied
 from tests.webui.host import ROOT, started
 
@@ -42,7 +43,7 @@ def test_a_plan_through_the_accordion_and_its_arguments(update: Any, edits: Any,
 
 @given(st.lists(boosts, max_size=4))
 def test_boosts_there_and_back(boosts: list[Boost]) -> None:
-    assert read_boosts(write_boosts(boosts)) == tuple(boosts)
+    assert boost_row.from_row(boost_row.to_row(boosts)) == tuple(boosts)
 
 
 def test_the_order_of_the_arguments_is_final() -> None:
@@ -119,7 +120,7 @@ def test_faulty_arguments_are_named(args: list[Any], sentence: str) -> None:
 @pytest.mark.parametrize("text", ["shirt", "shirt:", ":2", "shirt:two", "shirt:-1"])
 def test_faulty_boosts_are_named(text: str) -> None:
     with pytest.raises(PlanError):
-        read_boosts(text)
+        boost_row.from_row(text)
 
 
 def test_a_faulty_row_is_named() -> None:

@@ -117,7 +117,7 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     page.fill("#script_txt2img_ebca_edit_1_text textarea", "a black dog")
     page.click("#script_txt2img_ebca_edit_1_more")
     page.fill("#script_txt2img_ebca_edit_1_attn input", "0.001")
-    page.fill("#script_txt2img_ebca_edit_1_gamma_start input", "0.3")
+    page.fill("#script_txt2img_ebca_edit_1_gamma_start textarea", "0.3")
     keep(page, "more-of-an-edit", "#script_txt2img_ebca_enabled")
     generated(page)
     assert "<edit:a black dog:0.6:attn=0.001:gfrom=0.3>" in page.inner_text("#html_info_txt2img")
@@ -127,8 +127,8 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     page.locator("#script_img2img_ebca_advanced .label-wrap").first.click()
     page.wait_for_selector("#script_img2img_ebca_photo", state="visible")
     assert page.input_value("#script_img2img_ebca_edit_1_text textarea") == "a black dog"
-    assert page.input_value("#script_img2img_ebca_edit_1_gamma_start input") == "0.3"
-    assert page.input_value("#script_img2img_ebca_edit_1_gamma_until input") == ""
+    assert page.input_value("#script_img2img_ebca_edit_1_gamma_start textarea") == "0.3"
+    assert page.input_value("#script_img2img_ebca_edit_1_gamma_until textarea") == ""
     assert page.is_checked("#script_img2img_ebca_enabled-visible-checkbox")
     assert page.input_value("#img2img_prompt textarea") == "a cat <boost:cat:2>"
     page.check("#script_img2img_ebca_photo input")
