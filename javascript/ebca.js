@@ -105,6 +105,14 @@
         });
     }
 
+    // Every field of every row has a name of its own for the API; in its row the number need not be said again.
+    function shortenNames() {
+        const root = typeof gradioApp === "function" ? gradioApp() : document;
+        root.querySelectorAll(".ebca-more label > span, .ebca-more [data-testid=block-info]").forEach((name) => {
+            name.textContent = name.textContent.replace(/^\D*\d+\s*/, "");
+        });
+    }
+
     async function addHints() {
         const answer = await fetch("ebca/hints");
         if (answer.ok) {
@@ -205,6 +213,7 @@
             watchRows(tab);
             watchJobs(tab);
         });
+        shortenNames();
         addHints();
     }
 

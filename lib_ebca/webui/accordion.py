@@ -88,7 +88,7 @@ def _words(made: dict[str, Any], default: Form, elem_id: Id) -> Any:
             made["boosts"] = gr.Textbox(
                 default.boosts,
                 label="Boosts",
-                placeholder="shirt:2.5, crown:2",
+                placeholder="shirt:2.5",
                 lines=1,
                 elem_id=elem_id("boosts"),
                 min_width=NARROW,

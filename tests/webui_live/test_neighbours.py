@@ -50,3 +50,48 @@ def test_controlnet_reference(webui: WebUI, preprocessor: str, batch_size: int) 
     assert not alike(made, plain)
     assert alike(webui.make(prompt=FULL, **asked), made)
     assert alike(webui.make(prompt=PROMPT), before)
+
+
+def test_a_style_brings_its_directives(webui: WebUI) -> None:
+    """A style "with a dog" whose prompt is ``{prompt} <edit:dog:0.6>``."""
+    if "with a dog" not in [each["name"] for each in webui.get("/sdapi/v1/prompt-styles")]:
+        pytest.skip('the WebUI has no style "with a dog"')
+    made = webui.make(prompt=PROMPT, styles=["with a dog"])
+    assert alike(made, webui.make(prompt=f"{PROMPT} <edit:dog:0.6>"))
+    assert not alike(made, webui.make(prompt=PROMPT))
+    assert "EBCA: <edit:dog:0.6>" in made.infotexts[0].replace('"', "")
+
+
+def test_a_hypernetwork_and_a_plan_act_together(webui: WebUI) -> None:
+    names = [each["name"] for each in webui.get("/sdapi/v1/hypernetworks")]
+    if not names:
+        pytest.skip("the WebUI has no hypernetwork")
+    tag = f"<hypernet:{names[0]}:1>"
+    before = webui.make(prompt=PROMPT)
+    plain = webui.make(prompt=f"{PROMPT} {tag}")
+    made = webui.make(prompt=f"{FULL} {tag}")
+    without = webui.make(prompt=FULL)
+    assert not alike(plain, before)
+    assert not alike(made, plain)
+    assert not alike(made, without)
+    assert alike(webui.make(prompt=f"{FULL} {tag}"), made)
+    assert alike(webui.make(prompt=PROMPT), before)
+
+
+def test_a_batch_of_four_plans_is_four_pictures(webui: WebUI) -> None:
+    """The WebUI's own matrix of prompts makes a batch of different prompts: each has the plan of its own."""
+    update, edit = "<bcu:0.02:0.02>", "<edit:dog:0.6>"
+    matrix: dict[str, Any] = {"script_name": "prompt matrix", "script_args": [False, False, "positive", "space", 0]}
+    made = webui.make(prompt=f"{PROMPT}|{update}|{edit}", batch_size=4, **matrix)
+    wanted = [PROMPT, f"{PROMPT} {update}", f"{PROMPT} {edit}", f"{PROMPT} {update} {edit}"]
+    assert [text.split("\n", 1)[0] for text in made.infotexts[-4:]] == wanted
+    for picture, prompt in zip(made.pictures[-4:], wanted, strict=True):
+        assert alike(Made((picture,), ()), Made(webui.make(prompt=prompt).pictures, ()), pixels_off=0.05)
+
+
+def test_directives_of_the_hires_prompt_alone_are_in_the_pictures_text(webui: WebUI) -> None:
+    asked: dict[str, Any] = {"enable_hr": True, "hr_scale": 2, "hr_upscaler": "Latent", "denoising_strength": 0.7}
+    plain = webui.make(prompt=PROMPT, **asked)
+    made = webui.make(prompt=PROMPT, hr_prompt=f"{PROMPT} <edit:dog:0.6>", **asked)
+    assert not alike(made, plain)
+    assert f"Hires prompt: {PROMPT} <edit:dog:0.6>" in made.infotexts[0].replace('"', "")
