@@ -84,6 +84,8 @@ def test_a_sampler(webui: WebUI, sampler: str) -> None:
 )
 def test_a_prompt_of_parts_and_stages(webui: WebUI, prompt: str) -> None:
     plain = webui.make(prompt=prompt, batch_size=2)
+    if not any(map(any, plain.pictures)):
+        pytest.skip("without EBCA this WebUI makes a black picture of it")
     for directive in ("<bcu:0.03:0.03>", "<edit:[dog:hat:0.5]:0.6>", "<bcu:0.02:0> <boost:shirt:4>"):
         asked: dict[str, Any] = {"prompt": f"{prompt} {directive}", "batch_size": 2}
         if "boost:shirt" in directive and "[shirt|hat]" in prompt:
@@ -182,7 +184,8 @@ def test_a_picture_is_edited_from_its_inversion(webui: WebUI, inversion: str) ->
 
 def test_without_edits_the_inverted_picture_comes_back(webui: WebUI) -> None:
     """As near as the VAE gives it back, and whatever the seed."""
-    asked: dict[str, Any] = {"kind": "img2img", "init_images": [encoded((200, 90, 40))], "steps": 10, "prompt": PROMPT}
+    # The steps of fewer are too large for weights of random values to be solved backwards.
+    asked: dict[str, Any] = {"kind": "img2img", "init_images": [encoded((200, 90, 40))], "steps": 25, "prompt": PROMPT}
     form = [{"attn": 0, "norm": 0, "photo": True}]
     little = webui.make(form, denoising_strength=0.3, **asked)
     more = webui.make(form, denoising_strength=0.6, seed=8, **asked)

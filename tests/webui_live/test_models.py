@@ -82,16 +82,32 @@ def test_a_picture_is_edited_from_its_inversion(webui: WebUI, name: str) -> None
         assert alike(webui.make([form], **{**asked, "seed": 9}), kept, pixels_off=0.05)
 
 
+REFINED: dict[str, Any] = {"refiner_checkpoint": OTHER_SD1, "refiner_switch_at": 0.5, "steps": 6}
+
+
 def test_the_refiner_takes_over_and_the_first_model_comes_back(webui: WebUI) -> None:
-    with webui.model(SD1):
-        asked: dict[str, Any] = {"refiner_checkpoint": OTHER_SD1, "refiner_switch_at": 0.5, "steps": 6}
-        plain = webui.make(prompt=PROMPT, **asked)
-        made = webui.make(prompt=FULL, **asked)
+    # Neo counts noise levels unless told to count steps.
+    with webui.model(SD1), webui.settings(**webui.has_settings(refiner_use_steps=True)):
+        # After a job without a refiner Neo makes another picture than after one with it, without EBCA too.
+        webui.make(prompt=PROMPT, **REFINED)
+        plain = webui.make(prompt=PROMPT, **REFINED)
+        made = webui.make(prompt=FULL, **REFINED)
         assert not alike(made, plain)
-        assert alike(webui.make(prompt=FULL, **asked), made)
+        assert alike(webui.make(prompt=FULL, **REFINED), made)
         # What acts only after the switch does not act: EBCA ends where the refiner begins.
-        late = webui.make(prompt=f"{PROMPT} <edit:dog:0.6:from=0.7>", **asked)
+        late = webui.make(prompt=f"{PROMPT} <edit:dog:0.6:from=0.7>", **REFINED)
         assert alike(late, plain)
+
+
+def test_a_refiner_that_is_loaded_over_the_first_model(webui: WebUI) -> None:
+    """The modules stay, and so does EBCA."""
+    with webui.model(SD1), webui.settings(refiner_fast_sd=True, refiner_use_steps=True):
+        webui.make(prompt=PROMPT, **REFINED)
+        plain = webui.make(prompt=PROMPT, **REFINED)
+        late = webui.make(prompt=f"{PROMPT} <edit:dog:0.6:from=0.7>", **REFINED)
+        assert not alike(late, plain)
+        assert alike(webui.make(prompt=f"{PROMPT} <edit:dog:0.6:from=0.7>", **REFINED), late)
+        assert alike(webui.make(prompt=PROMPT, **REFINED), plain)
 
 
 def test_weights_stored_in_eight_bits(webui: WebUI) -> None:
