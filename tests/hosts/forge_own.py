@@ -44,7 +44,7 @@ def main(folder: str, question: str, answer: str) -> None:
     """Read, predict, write."""
     # The hosts read the command line when they are imported.
     sys.argv = ["launch.py", "--cpu"]
-    sys.path.insert(0, folder)
+    sys.path[:0] = [folder, f"{folder}/modules_forge/packages"]
     asked = torch.load(question, weights_only=False)
     unet = network(asked["shape"], asked["weights"])
     plain = predicted(unet, asked, None)[0]

@@ -66,7 +66,7 @@ def theirs(ldm_unet: nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Any
         "scores": {name: (score.pictures, score.timetables) for name, score in scores.items()},
     }
     torch.save(asked, question)
-    command = [PYTHON, "-m", "tests.hosts.forge_own", FOLDER, question, answer]
+    command = [PYTHON, "-m", "tests.hosts.forge_own", FOLDER, str(question), str(answer)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return torch.load(answer, weights_only=False)

@@ -118,7 +118,7 @@ def test_a_lora_in_the_prompt_counts_for_the_edits_too(webui: WebUI) -> None:
     assert not alike(made, without)
     assert alike(webui.make(prompt=f"{FULL} {tag}"), made)
     assert alike(webui.make(prompt=FULL), without)
-    with webui.settings(lora_functional=True):
+    with webui.settings(**webui.has_settings(lora_functional=True)):
         assert alike(webui.make(prompt=f"{FULL} {tag}"), made, pixels_off=0.05)
 
 
