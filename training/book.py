@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import CLIPTokenizer
 
 from world.book.captions import write_caption
+from world.book.contents import WHOLE, Contents
 from world.book.eye import WIDTHS, Eye
 from world.book.judge import Sighting, Wanted, judge
 from world.book.scenes import sample_scene
@@ -25,9 +26,10 @@ from .eye import eye_accuracy, train_eye
 from .loop import Budget, LoopSettings, save_atomically, write_text_atomically
 from .scorer import save_scorer, train_scorer
 from .stages import Workshop
+from .worlds import Book
 
-EYE_STEPS, EYE_RATE, EYE_BATCH = 12_000, 1.5e-3, 32
-SCORER_STEPS, SCORER_RATE, SCORER_BATCH = 8000, 1e-3, 96
+EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 2000}, 1.5e-3, 32
+SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
 GUIDANCE = 3.0
@@ -41,15 +43,25 @@ class Asked:
     wanted: tuple[Wanted, ...]
 
 
+def contents_of(shop: Workshop) -> Contents:
+    """What the workshop's book shows. Raises TypeError for a world that is no book."""
+    if not isinstance(shop.world, Book):
+        raise TypeError(f"world: {shop.world.name!r} is no book")
+    return shop.world.contents
+
+
 def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> Eye:
     """The judge's eye, trained if it is not there."""
     path, widths = shop.work / "eye.pt", TINY_WIDTHS if quick else WIDTHS
     if not path.exists():
         settings = LoopSettings(
-            Budget(steps=QUICK_STEPS if quick else EYE_STEPS), EYE_RATE, checkpoint_seconds=shop.checkpoint_seconds
+            Budget(steps=QUICK_STEPS if quick else EYE_STEPS[shop.world.name]),
+            EYE_RATE,
+            checkpoint_seconds=shop.checkpoint_seconds,
         )
         batch = 4 if quick else EYE_BATCH
-        eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths)
+        contents = contents_of(shop)
+        eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths, contents)
         save_atomically(eye.state_dict(), path)
     eye = Eye(widths).to(shop.device)
     eye.load_state_dict(torch.load(path, map_location=shop.device, weights_only=True))
@@ -61,14 +73,14 @@ def get_scorer(shop: Workshop, tokenizer: CLIPTokenizer, quick: bool = False) ->
     folder = shop.out / "scorer"
     if (folder / "config.json").exists():
         return
-    budget = Budget(steps=QUICK_STEPS if quick else SCORER_STEPS)
+    budget = Budget(steps=QUICK_STEPS if quick else SCORER_STEPS[shop.world.name])
     settings = LoopSettings(budget, SCORER_RATE, checkpoint_seconds=shop.checkpoint_seconds)
     batch, width, layers = (4, 32, 1) if quick else (SCORER_BATCH, 128, 4)
     clip = train_scorer(shop.work, settings, batch, shop.device, shop.recipe.seed, tokenizer, shop.world, width, layers)
     save_scorer(clip, tokenizer, folder)
 
 
-def prompt_sets(count: int, seed: int) -> dict[str, list[Asked]]:
+def prompt_sets(count: int, seed: int, contents: Contents = WHOLE) -> dict[str, list[Asked]]:
     """Prompts by what they ask for, `count` of each: one thing, one coloured, and the published three kinds of two."""
     draw = random.Random(seed)
 
@@ -93,7 +105,7 @@ def prompt_sets(count: int, seed: int) -> dict[str, list[Asked]]:
     }
     unseen: list[Asked] = []
     while len(unseen) < count:
-        scene = sample_scene(draw, 0.5)
+        scene = sample_scene(draw, 0.5, contents=contents)
         caption = write_caption(scene, draw)
         if caption.held_out:
             said = set(caption.words)
@@ -145,12 +157,13 @@ def evaluate_book(
     if path.exists():
         return dict(json.loads(path.read_text()))
     began, seed = time.perf_counter(), shop.recipe.seed + 200
+    contents = contents_of(shop)
     accuracy = {
-        "drawings": eye_accuracy(eye, judged, seed + 1),
-        "after a VAE round trip": eye_accuracy(eye, judged, seed + 1, pipeline.vae),
+        "drawings": eye_accuracy(eye, judged, seed + 1, contents=contents),
+        "after a VAE round trip": eye_accuracy(eye, judged, seed + 1, pipeline.vae, contents=contents),
     }
     found = {}
-    for name, asked in prompt_sets(pictures, seed).items():
+    for name, asked in prompt_sets(pictures, seed, contents).items():
         drawn = draw_pictures(pipeline, [a.prompt for a in asked], seed, GUIDANCE, steps, batch)
         found[name] = rates(asked, eye.read(drawn.to(shop.device)))
         print(f"{name}: right {found[name]['right']}", flush=True)

@@ -6,18 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+from world.book.contents import Contents
 from world.book.vocabulary import BACKGROUNDS, COLOURS, CONCEPTS, NOUNS, PLACES, RELATIONS, STYLES
 
-from .book import GUIDANCE, draw_pictures
+from .book import GUIDANCE, contents_of, draw_pictures
 from .card import contact_sheet, count_parameters, judge_table, percent, runs_of
 from .loop import write_text_atomically
 from .stages import Workshop, load_model
 
 SAMPLE_COLUMNS = 8
 SAMPLE_PROMPTS = (
-    *("a cat", "a drawing of a horse in a meadow", "a red car", "a flat icon of a green apple at night"),
+    *("a cat", "a horse in a meadow", "a red car", "a flat icon of a green apple at night"),
     *("a cat and a dog", "a lion and a red balloon", "a yellow crown and a blue bowl"),
-    *("a rabbit wearing a hat", "a house below a sun", "a line drawing of a clock"),
+    *("a rabbit wearing a hat", "a frog to the left of a clock", "a house below a sun", "a line drawing of a clock"),
 )
 FIGURES = {
     "nouns": "every thing there",
@@ -26,6 +27,13 @@ FIGURES = {
     "leaked": "a colour on another thing",
     "neglected": "a thing missing",
 }
+
+
+def sample_prompts(contents: Contents) -> list[str]:
+    """The prompts of samples.png that a book of these contents can draw."""
+    missing = {noun for noun in NOUNS if noun not in contents.nouns}
+    styles = {style for style in STYLES if style not in contents.style_names}
+    return [p for p in SAMPLE_PROMPTS if not missing & set(p.split()) and not any(style in p for style in styles)]
 
 
 def write_book_card(shop: Workshop) -> None:
@@ -40,24 +48,24 @@ def write_book_card(shop: Workshop) -> None:
         "evaluation": json.loads((shop.model / "evaluation.json").read_text()),
     }
     write_text_atomically(json.dumps(facts, indent=1), shop.model / "card.json")
-    write_text_atomically(book_readme(facts), shop.model / "README.md")
+    write_text_atomically(book_readme(facts, contents_of(shop)), shop.model / "README.md")
     if not (shop.model / "samples.png").exists():
         pipeline = load_model(shop.model, shop.device)
-        prompts = [p for p in SAMPLE_PROMPTS for _ in range(SAMPLE_COLUMNS)]
+        prompts = [p for p in sample_prompts(contents_of(shop)) for _ in range(SAMPLE_COLUMNS)]
         pictures = draw_pictures(pipeline, prompts, 1, GUIDANCE, facts["evaluation"]["steps"], SAMPLE_COLUMNS)
         contact_sheet(pictures, SAMPLE_COLUMNS).save(shop.model / "samples.png")
 
 
-def book_readme(facts: dict[str, Any]) -> str:
+def book_readme(facts: dict[str, Any], contents: Contents) -> str:
     """The card as Markdown."""
-    return "\n".join([*_introduction(facts), *_making(facts), *_figures(facts["evaluation"]), *_licences()])
+    return "\n".join([*_introduction(facts, contents), *_making(facts), *_figures(facts["evaluation"]), *_licences()])
 
 
-def _introduction(facts: dict[str, Any]) -> list[str]:
+def _introduction(facts: dict[str, Any], contents: Contents) -> list[str]:
     parts = facts["parameters"]
     places = (*PLACES.values(), *(f"on a {tone} background" for tone in BACKGROUNDS if tone not in PLACES))
     return [
-        "# book",
+        f"# {facts['recipe']['world']}",
         "",
         "A Stable Diffusion in small that knows real nouns: CLIP text encoder, a VAE that shrinks by 8, UNet with",
         "cross-attention at 16x16, 8x8 and 4x4. It draws scenes of 128x128 with one or two things, so that",
@@ -67,14 +75,15 @@ def _introduction(facts: dict[str, Any]) -> list[str]:
         "",
         f"{SAMPLE_COLUMNS} seeds, not chosen, of each of these prompts from top to bottom, guidance {GUIDANCE:g}, "
         f"{facts['evaluation']['steps']} steps:",
-        "; ".join(SAMPLE_PROMPTS) + ".",
+        "; ".join(sample_prompts(contents)) + ".",
         "",
         "## Words it knows",
-        f"- Things: {', '.join(NOUNS)}.",
+        f"- Things: {', '.join(contents.nouns)}.",
         f"- Colours: {', '.join(COLOURS)}.",
-        f"- Styles: {', '.join(STYLES)}. Relations: {', '.join(RELATIONS)}; one wears another, or is with it.",
+        f"- Styles: {', '.join(contents.style_names)}.",
+        f"- Relations: {', '.join(RELATIONS)}; one wears another, or is with it.",
         f"- Backgrounds: {', '.join(places)}.",
-        f"- Concepts of its nouns: {', '.join(CONCEPTS)}.",
+        f"- Concepts of its nouns: {', '.join(c for c, of in CONCEPTS.items() if set(of) & set(contents.nouns))}.",
         "",
         "## Size",
         f"{sum(parts.values()) / 1e6:.2f} million parameters "
@@ -87,7 +96,7 @@ def _making(facts: dict[str, Any]) -> list[str]:
     recipe, runs = facts["recipe"], facts["runs"]
     lines = [
         "## How it was made",
-        "By `python -m training --world book --out DIR`; the same command goes on after a stop.",
+        f"By `python -m training --world {recipe['world']} --out DIR`; the same command goes on after a stop.",
         "",
     ]
     if recipe["start"]:

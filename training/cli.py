@@ -57,6 +57,7 @@ class WorldName(str, Enum):
 
     shapes = "shapes"
     book = "book"
+    primer = "primer"
 
 
 QUICK_STEPS = 12
@@ -99,7 +100,7 @@ def train(
 ) -> None:
     """Make the embedded model. Run the same command again to go on where it stopped."""
     chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    cuda, book = chosen.type == "cuda", world is WorldName.book
+    cuda, book = chosen.type == "cuda", world is not WorldName.shapes
     if cuda and not torch.cuda.is_available():
         typer.echo("--device cuda: there is no CUDA device here; use --device cpu", err=True)
         raise typer.Exit(2)
@@ -136,7 +137,7 @@ def train(
         raise typer.Exit(2) from None
     shop = open_workshop(out, chosen, recipe, compile_unet, checkpoint_seconds)
     # The recipe that was found decides.
-    book = shop.recipe.world == WorldName.book.value
+    book = shop.recipe.world != WorldName.shapes.value
     number = pictures or (8 if quick else 256)
     batch = 256 if cuda else 32
 

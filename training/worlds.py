@@ -14,6 +14,7 @@ from torch import Tensor
 from world.book import captions as book_captions
 from world.book import render as book_render
 from world.book import scenes as book_scenes
+from world.book.contents import PRIMER, WHOLE, Contents
 from world.shapes import captions as shapes_captions
 from world.shapes import render as shapes_render
 from world.shapes import scenes as shapes_scenes
@@ -127,16 +128,19 @@ def shapes_regions(scenes: shapes_scenes.SceneBatch) -> Tensor:
 class Book:
     """Emoji with real nouns, drawn on the CPU wherever the training runs."""
 
-    name, size, factor, words, merges = "book", book_scenes.SIZE, 8, book_captions.WORDS, 300
+    size, factor, words, merges = book_scenes.SIZE, 8, book_captions.WORDS, 300
     drawn_ahead = True
     # Two things are learnt sooner by a model that knows some of them alone.
     first_share, last_share, share_steps = 0.3, 0.5, 2000
+
+    def __init__(self, name: str, contents: Contents) -> None:
+        self.name, self.contents = name, contents
 
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
     ) -> Sample:
         draw = random.Random(int(torch.randint(2**62, (1,), generator=generator, device=device)))
-        scenes = [book_scenes.sample_scene(draw, double_share) for _ in range(batch)]
+        scenes = [book_scenes.sample_scene(draw, double_share, contents=self.contents) for _ in range(batch)]
         captions = [book_captions.write_caption(scene, draw) for scene in scenes]
         drawn = book_render.render(scenes)
         number = {word: index for index, word in enumerate(self.words)}
@@ -155,14 +159,16 @@ class Book:
 
     def texts(self, count: int, seed: int) -> list[str]:
         draw = random.Random(seed)
-        return [book_captions.write_caption(book_scenes.sample_scene(draw), draw).text for _ in range(count)]
+        # Whatever the contents: a model of the primer can then go on with the whole book.
+        scenes = (book_scenes.sample_scene(draw) for _ in range(count))
+        return [book_captions.write_caption(scene, draw).text for scene in scenes]
 
     def double_share(self, step: int) -> float:
         share = min(1.0, step / self.share_steps)
         return self.first_share + share * (self.last_share - self.first_share)
 
 
-WORLDS: dict[str, World] = {world.name: world for world in (Shapes(), Book())}
+WORLDS: dict[str, World] = {world.name: world for world in (Shapes(), Book("book", WHOLE), Book("primer", PRIMER))}
 
 
 class Samples:

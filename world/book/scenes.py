@@ -5,27 +5,16 @@ from __future__ import annotations
 import math
 import random
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from .backgrounds import level_of
+from .contents import WHOLE, Contents
 from .sprites import OWN, heads, mean_colours
-from .vocabulary import (
-    ANIMALS,
-    BACKGROUNDS,
-    COLOURS,
-    FACES,
-    NOUNS,
-    OBJECTS,
-    OTHERS,
-    STYLES,
-    WEARERS,
-    WORN,
-)
+from .vocabulary import ANIMALS, BACKGROUNDS, COLOURS, FACES, NOUNS, OBJECTS, STYLES, WORN
 
 SIZE = 128
-SINGLE_SIZE = (66.0, 112.0)
-PAIR_SIZE = (52.0, 70.0)
 WEARER_SIZE = (74.0, 100.0)
 # What is worn, as a share of the wearer's side.
 WORN_SHARE = {"hat": 0.5, "crown": 0.45, "bow": 0.4, "glasses": 0.55}
@@ -34,12 +23,8 @@ EYES_OF_FACE, EYES_OF_BODY = 0.4, 0.13
 # Things fill their sprites to this share, as discs.
 FILLED = 0.45
 MARGIN = 2.0
-MAX_TILT = math.radians(8)
 DOUBLE_SHARE = 0.5
 WORN_PAIRS = 0.14
-MAIN_NOUNS = 0.6
-COLOURED = {"animals": 0.25, "objects": 0.6, "others": 0.4}
-STYLE_SHARES = (0.4, 0.25, 0.25, 0.1)
 BACKGROUND_SHARES = (0.16, 0.16, 0.12, 0.12, 0.2, 0.14, 0.1)
 TOO_NEAR = 0.22
 RELATION_CLARITY = 1.3
@@ -125,55 +110,55 @@ def clashes(style: str, noun: str, colour_number: int, background: str) -> bool:
     return distance < TOO_NEAR
 
 
-def sample_scene(random: random.Random, double_share: float = DOUBLE_SHARE, all_pairs: bool = False) -> Scene:
+def sample_scene(
+    random: random.Random, double_share: float = DOUBLE_SHARE, all_pairs: bool = False, contents: Contents = WHOLE
+) -> Scene:
     """One random scene, without the held-out pairs of nouns unless `all_pairs`, as a judge must know them."""
-    style = random.choices(STYLES, STYLE_SHARES)[0]
+    style = random.choices(STYLES, contents.styles)[0]
     kind = random.random()
     if kind >= double_share:
-        return _framed(random, (_single(random, style),), style)
+        return _framed(random, (_single(random, style, contents),), style)
     if kind < WORN_PAIRS * double_share:
-        return _framed(random, _worn_pair(random, style, all_pairs), style, worn=True)
-    return _framed(random, _pair(random, style, all_pairs), style)
+        return _framed(random, _worn_pair(random, style, all_pairs, contents), style, worn=True)
+    return _framed(random, _pair(random, style, all_pairs, contents), style)
 
 
-def _noun(random: random.Random) -> str:
-    return random.choice((*ANIMALS, *OBJECTS) if random.random() < MAIN_NOUNS else OTHERS)
+def _noun(random: random.Random, contents: Contents) -> str:
+    return random.choice((*ANIMALS, *OBJECTS) if random.random() < contents.main_share else contents.others)
 
 
-def _colour(random: random.Random, noun: str, style: str) -> str | None:
-    group = "animals" if noun in ANIMALS else "objects" if noun in OBJECTS else "others"
-    if random.random() >= COLOURED[group]:
+def _colour(random: random.Random, noun: str, style: str, contents: Contents) -> str | None:
+    if random.random() >= contents.share_coloured(noun):
         return None
     # White ink on white paper would be nothing.
     return random.choice(COLOURS[:-1] if style == "line drawing" else COLOURS)
 
 
-def _couple(
-    random: random.Random, all_pairs: bool, first: tuple[str, ...] | None = None, second: tuple[str, ...] | None = None
-) -> tuple[str, str]:
+def _different(draw: Callable[[], tuple[str, str]], all_pairs: bool) -> tuple[str, str]:
     while True:
-        pair = tuple(_noun(random) if among is None else random.choice(among) for among in (first, second))
-        if pair[0] != pair[1] and (all_pairs or not pair_held_out(*pair)):
-            return pair[0], pair[1]
+        first, second = draw()
+        if first != second and (all_pairs or not pair_held_out(first, second)):
+            return first, second
 
 
-def _loose(random: random.Random) -> tuple[float, bool]:
+def _loose(random: random.Random, contents: Contents) -> tuple[float, bool]:
     """Tilt, and whether mirrored."""
-    return random.uniform(-MAX_TILT, MAX_TILT), random.random() < 0.5
+    return random.uniform(-contents.max_tilt, contents.max_tilt), random.random() < 0.5
 
 
-def _single(random: random.Random, style: str) -> Thing:
-    noun, size = _noun(random), random.uniform(*SINGLE_SIZE)
+def _single(random: random.Random, style: str, contents: Contents) -> Thing:
+    noun, size = _noun(random, contents), random.uniform(*contents.single_size)
     low = FILLED * size + MARGIN
     x, y = random.uniform(low, SIZE - low), random.uniform(low, SIZE - low)
-    return Thing(noun, _colour(random, noun, style), x, y, size, *_loose(random))
+    return Thing(noun, _colour(random, noun, style, contents), x, y, size, *_loose(random, contents))
 
 
-def _pair(random: random.Random, style: str, all_pairs: bool) -> tuple[Thing, Thing]:
-    nouns, sizes = _couple(random, all_pairs), (random.uniform(*PAIR_SIZE), random.uniform(*PAIR_SIZE))
+def _pair(random: random.Random, style: str, all_pairs: bool, contents: Contents) -> tuple[Thing, Thing]:
+    nouns = _different(lambda: (_noun(random, contents), _noun(random, contents)), all_pairs)
+    sizes = (random.uniform(*contents.pair_size), random.uniform(*contents.pair_size))
     centres = place_two(random, sizes)
     first, second = (
-        Thing(noun, _colour(random, noun, style), *centre, size, *_loose(random))
+        Thing(noun, _colour(random, noun, style, contents), *centre, size, *_loose(random, contents))
         for noun, centre, size in zip(nouns, centres, sizes, strict=True)
     )
     return first, second
@@ -191,13 +176,13 @@ def place_two(random: random.Random, sizes: tuple[float, float]) -> tuple[tuple[
     return left, right
 
 
-def _worn_pair(random: random.Random, style: str, all_pairs: bool) -> tuple[Thing, Thing]:
-    wearer, worn = _couple(random, all_pairs, WEARERS, WORN)
+def _worn_pair(random: random.Random, style: str, all_pairs: bool, contents: Contents) -> tuple[Thing, Thing]:
+    wearer, worn = _different(lambda: (random.choice(contents.wearers), random.choice(WORN)), all_pairs)
     size = random.uniform(*WEARER_SIZE)
     low = FILLED * size + MARGIN
     x, y = random.uniform(low, SIZE - low), random.uniform(SIZE / 2 + 4, SIZE - 0.42 * size)
-    host = Thing(wearer, _colour(random, wearer, style), x, y, size, mirrored=random.random() < 0.5)
-    return host, put_on(host, worn, _colour(random, worn, style), style)
+    host = Thing(wearer, _colour(random, wearer, style, contents), x, y, size, mirrored=random.random() < 0.5)
+    return host, put_on(host, worn, _colour(random, worn, style, contents), style)
 
 
 def put_on(host: Thing, noun: str, colour: str | None, style: str) -> Thing:
