@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -83,6 +84,7 @@ def alignment(
     with sentences():
         name = model or EMBEDDED_DEFAULT
         own = name in embedded() or model is None
+        eye = _eye(name)
         number_of_steps = steps or (QUICK["steps"] if quick else 25)
         settings = checked(
             Settings(model=name, steps=number_of_steps, guidance=cfg, sampler=sampler, device=device, dtype=dtype)
@@ -90,9 +92,9 @@ def alignment(
         at_least("--batch-size", batch_size, 1)
         number = limit or (QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None)
         try:
-            question = _question(own, sets, prompts, methods, seeds, number)
+            question = _question(own and eye is None, sets, prompts, methods, seeds, number)
             question.items()  # what is wrong with a file is told before a model is loaded
-            names = _checked_scorers(_names(scorers), question)
+            names = _checked_scorers(_names(scorers), question, eye)
             _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
         except ValueError as error:
             # The benchmark's errors are sentences; only theirs may lose the traceback.
@@ -112,12 +114,11 @@ def _run(
 ) -> None:
     from benchmarks.alignment.bench import bench, sheets, tables
     from benchmarks.alignment.drawing import Drawing, Sampling
-    from benchmarks.alignment.scoring import Judge
     from lib_ebca.studio import Studio
 
     loaded = loading.load(settings, allow_pickle)
     settings = completed(settings, loaded)
-    scorers = _scorers(*scored, str(settings.device))
+    scorers = _scorers(*scored, str(settings.device), _judge_of(question, settings.model, str(settings.device)))
     drawing = Drawing(Studio(loaded), Sampling(settings.steps, settings.guidance, batch), settings.sampler)
     described = {
         "model": loaded.source.model,
@@ -129,8 +130,7 @@ def _run(
     }
     with progress.bar("batches") as advance:
         found = bench(drawing, scorers, question, out, described, shard, advance)
-    by_judge = any(isinstance(scorer, Judge) for scorer in scorers)
-    show([*tables(found, scorers, question), *(judged(settings.model) if by_judge else [])])
+    show([*tables(found, scorers, question), *(judged(settings.model) if "judge" in scored[0] else [])])
     if found.done < found.wanted:
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     written = [path.name for path in sheets(drawing, scorers, question, out)]
@@ -150,23 +150,42 @@ def _question(
     return Question(names, tuple(files or ()), prompts, seeds, tuple(_names(methods)))
 
 
-def _checked_scorers(names: list[str], question: Question) -> list[str]:
+def _eye(model: str) -> Path | None:
+    """The eye that was made with a model of the book world."""
+    from benchmarks.alignment.eye_judge import eye_of
+
+    return eye_of(folder_of(model))
+
+
+def _judge_of(question: Question, model: str, device: str) -> Callable[[], Scorer]:
+    """What makes the judge that can tell what these prompts ask for."""
+    from benchmarks.alignment.eye_judge import EyeJudge
+    from benchmarks.alignment.prompts import SHAPES_SETS
+    from benchmarks.alignment.scoring import Judge
+
+    eye = _eye(model)
+    return Judge if eye is None or set(question.sets) <= set(SHAPES_SETS) else lambda: EyeJudge(eye, device)
+
+
+def _checked_scorers(names: list[str], question: Question, eye: Path | None) -> list[str]:
     """The scorers that are asked for, or the one that fits. Raises UserError."""
+    from benchmarks.alignment.attend_and_excite import SETS as PUBLISHED
     from benchmarks.alignment.prompts import SHAPES_SETS
 
-    judged = not question.files and set(question.sets) <= set(SHAPES_SETS)
+    known = PUBLISHED if eye is not None else tuple(SHAPES_SETS)
+    judged = not question.files and set(question.sets) <= set(known)
     for name in names:
         if name not in SCORERS:
             raise UserError(f"--scorers {name!r} is not known: choose from {', '.join(SCORERS)}")
     if "judge" in names and not judged:
-        raise UserError(f"--scorers judge knows the sets {', '.join(SHAPES_SETS)} alone: use clip for the others")
+        raise UserError(f"--scorers judge knows the sets {', '.join(known)} alone: use clip for the others")
     return names or ["judge" if judged else "clip"]
 
 
-def _scorers(names: list[str], clip: str | None, blip: str | None, device: str) -> list[Scorer]:
-    from benchmarks.alignment.scoring import Judge
-
-    found: list[Scorer] = [Judge()] if "judge" in names else []
+def _scorers(
+    names: list[str], clip: str | None, blip: str | None, device: str, judge: Callable[[], Scorer]
+) -> list[Scorer]:
+    found: list[Scorer] = [judge()] if "judge" in names else []
     if {"clip", "blip"} & set(names):
         from benchmarks.scorers import blip as blips
         from benchmarks.scorers import clip as clips

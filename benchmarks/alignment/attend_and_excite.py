@@ -9,6 +9,8 @@ from __future__ import annotations
 import itertools
 import random
 
+from world.book.judge import Wanted
+
 from .prompts import Prompt
 
 ANIMALS = ("cat", "dog", "bird", "bear", "lion", "horse", "elephant", "monkey", "frog", "turtle", "rabbit", "mouse")
@@ -33,14 +35,19 @@ def prompts(group: str) -> list[Prompt]:
     draw = random.Random(f"{SEED} {group}")
     if group == "animal-animal":
         pairs = [draw.sample(pair, 2) for pair in itertools.combinations(ANIMALS, 2)]
-        return [Prompt(f"a {a} and a {b}", nouns=(a, b)) for a, b in pairs]
+        return [_prompt("and", Wanted(a), Wanted(b)) for a, b in pairs]
     if group == "animal-object":
         return [_animal_object(animal, thing, draw) for animal in ANIMALS for thing in OBJECTS]
     pairs = [draw.sample(pair, 2) for pair in itertools.combinations(OBJECTS, 2)]
-    return [Prompt(f"a {draw.choice(COLOURS)} {a} and a {draw.choice(COLOURS)} {b}", nouns=(a, b)) for a, b in pairs]
+    return [_prompt("and", Wanted(a, draw.choice(COLOURS)), Wanted(b, draw.choice(COLOURS))) for a, b in pairs]
 
 
 def _animal_object(animal: str, thing: str, draw: random.Random) -> Prompt:
     if thing in WORN:
-        return Prompt(f"a {animal} with a {thing}", nouns=(animal, thing))
-    return Prompt(f"a {animal} and a {draw.choice(COLOURS)} {thing}", nouns=(animal, thing))
+        return _prompt("with", Wanted(animal), Wanted(thing))
+    return _prompt("and", Wanted(animal), Wanted(thing, draw.choice(COLOURS)))
+
+
+def _prompt(joint: str, *wanted: Wanted) -> Prompt:
+    named = [w.noun if w.colour is None else f"{w.colour} {w.noun}" for w in wanted]
+    return Prompt(f" {joint} ".join(f"a {name}" for name in named), wanted, tuple(w.noun for w in wanted))

@@ -8,6 +8,7 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from world.book.judge import Wanted as Thing
 from world.shapes.judge import Wanted
 from world.shapes.scenes import COLOURS, SHAPES, held_out_combinations, pair_held_out, training_combinations
 
@@ -26,11 +27,21 @@ SHUFFLE = 20_230_616
 
 @dataclass(frozen=True)
 class Prompt:
-    """A prompt, what it asks for (embedded model only), and its nouns, which a method may boost."""
+    """A prompt, what it asks for where a judge can tell, and its nouns, which a method may boost."""
 
     text: str
-    wanted: tuple[Wanted, ...] = ()
+    wanted: tuple[Wanted | Thing, ...] = ()
     nouns: tuple[str, ...] = ()
+
+    @property
+    def shapes(self) -> tuple[Wanted, ...]:
+        """What it asks of the embedded model's world."""
+        return tuple(wanted for wanted in self.wanted if isinstance(wanted, Wanted))
+
+    @property
+    def things(self) -> tuple[Thing, ...]:
+        """What it asks of the book world."""
+        return tuple(wanted for wanted in self.wanted if isinstance(wanted, Thing))
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,8 @@ class Judge:
     )
 
     def score(self, pictures: Tensor, batch: Sequence[Item]) -> Scores:
-        verdicts = [judge(reading, item.prompt.wanted) for reading, item in zip(read(pictures), batch, strict=True)]
+        asked = [item.prompt.shapes for item in batch]
+        verdicts = [judge(reading, things) for reading, things in zip(read(pictures), asked, strict=True)]
         return {
             "binding": [float(v.binding) for v in verdicts],
             "shapes": [float(v.shapes) for v in verdicts],
@@ -64,5 +65,5 @@ class Judge:
             "exact": [float(v.exact) for v in verdicts],
             "crossed": [float(v.wrong_binding) for v in verdicts],
             "neglected": [float(bool(v.neglected)) for v in verdicts],
-            "met": [v.met / len(item.prompt.wanted) for v, item in zip(verdicts, batch, strict=True)],
+            "met": [v.met / len(things) for v, things in zip(verdicts, asked, strict=True)],
         }

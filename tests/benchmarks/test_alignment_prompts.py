@@ -13,6 +13,7 @@ from benchmarks.alignment.prompts import (
     THREE,
     THREES,
     TWO,
+    Prompt,
     items,
     shapes_prompts,
 )
@@ -33,7 +34,7 @@ def test_halves_share_nothing_and_make_the_whole(group: str) -> None:
 def test_what_is_asked_is_what_is_written() -> None:
     texts = {p.text: p for p in shapes_prompts(COLOURED)}
     prompt = next(p for text, p in texts.items() if text.startswith("an orange"))
-    first, second = prompt.wanted
+    first, second = prompt.shapes
     assert (
         prompt.text
         == f"an orange {first.shape} and {'an' if second.colour == 'orange' else 'a'} {second.colour} {second.shape}"
@@ -43,22 +44,22 @@ def test_what_is_asked_is_what_is_written() -> None:
 
 
 def test_held_out_combinations_are_held_out() -> None:
-    def numbers(prompt_wanted: tuple[object, ...]) -> list[tuple[int, int]]:
-        return [(COLOURS.index(w.colour), SHAPES.index(w.shape)) for w in prompt_wanted]  # type: ignore[attr-defined]  # things of the shapes world only
+    def numbers(prompt: Prompt) -> list[tuple[int, int]]:
+        return [(COLOURS.index(str(w.colour)), SHAPES.index(str(w.shape))) for w in prompt.shapes]
 
     for group, held_out in ((COLOURED, False), (HELD_OUT, True)):
         for prompt in shapes_prompts(group):
-            first, second = numbers(prompt.wanted)
+            first, second = numbers(prompt)
             assert combination_held_out(first, second) == held_out
             assert first[0] != second[0] and first[1] != second[1]
-    assert not any(pair_held_out(*numbers(p.wanted)[0]) for p in shapes_prompts(ONE))
+    assert not any(pair_held_out(*numbers(p)[0]) for p in shapes_prompts(ONE))
 
 
 def test_three_objects_have_nothing_in_common_and_are_known_one_by_one() -> None:
     prompts = shapes_prompts(THREE)
     assert len(prompts) == THREES
     for prompt in prompts:
-        pairs = [(COLOURS.index(str(w.colour)), SHAPES.index(str(w.shape))) for w in prompt.wanted]
+        pairs = [(COLOURS.index(str(w.colour)), SHAPES.index(str(w.shape))) for w in prompt.shapes]
         assert len(pairs) == len({c for c, _ in pairs}) == len({s for _, s in pairs}) == 3
         assert not any(pair_held_out(*pair) for pair in pairs)
         assert prompt.text.count(" and ") == 2

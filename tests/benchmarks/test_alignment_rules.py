@@ -246,7 +246,7 @@ def test_methods_go_through_the_product(drawing: Drawing, tiny_shapes: StableDif
     from lib_ebca.hosts.diffusers import energy_attention
 
     plans: Sequence[Plan] = [
-        Plan(ContextUpdate(30.0, 1.0), boosts=tuple(Boost(str(w.shape), 100.0) for w in item.prompt.wanted))
+        Plan(ContextUpdate(30.0, 1.0), boosts=tuple(Boost(str(w.shape), 100.0) for w in item.prompt.shapes))
         for item in BATCH
     ]
     with energy_attention(tiny_shapes, plans):
