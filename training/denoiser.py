@@ -73,7 +73,7 @@ def train_denoiser(
     model = make_denoiser(tokenizer, sizes)
     begin(model)
     model = model.to(device)
-    latent = fit_latent(world, seed, device)
+    latent = fit_latent(world, device)
     cuda = device.type == "cuda"
     # Convolutions are a fifth faster so, on a CPU too.
     model.unet.to(memory_format=torch.channels_last)

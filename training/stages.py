@@ -110,7 +110,8 @@ def get_tokenizer(shop: Workshop) -> CLIPTokenizer:
     """The tokenizer, learnt once."""
     folder = shop.work / "tokenizer"
     if not (folder / "merges.txt").exists():
-        save_tokenizer(build_tokenizer(shop.recipe.seed, shop.world), folder)
+        # The whole world's, so that a model of a part can go on with the whole.
+        save_tokenizer(build_tokenizer(shop.recipe.seed, shop.world.whole), folder)
     return CLIPTokenizer.from_pretrained(folder)
 
 

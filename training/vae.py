@@ -72,9 +72,15 @@ def fit_analytic_latent(seed: int, device: torch.device) -> AnalyticLatent:
     )
 
 
-def fit_latent(world: World, seed: int, device: torch.device) -> AnalyticLatent | LinearLatent:
-    """The latent target of a world."""
-    return fit_analytic_latent(seed, device) if world.factor == BLOCK else fit_linear_latent(world, seed, device)
+# A denoiser and the VAE of another training must mean the same by a latent, whatever their seeds and contents.
+LATENT_SEED = 0
+
+
+def fit_latent(world: World, device: torch.device) -> AnalyticLatent | LinearLatent:
+    """The latent target of a world, which is that of the whole of it."""
+    if world.factor == BLOCK:
+        return fit_analytic_latent(LATENT_SEED, device)
+    return fit_linear_latent(world.whole, LATENT_SEED, device)
 
 
 def train_vae(
@@ -89,7 +95,7 @@ def train_vae(
     """Train (or resume) the VAE; returns it with averaged weights. The latents are white: scaling factor 1."""
     torch.manual_seed(seed)
     vae = make_vae(sizes).to(device)
-    target = fit_latent(world, seed, device)
+    target = fit_latent(world, device)
     vae = vae.to(memory_format=torch.channels_last)
 
     samples = Samples(world, batch, seed, device, lambda step: DOUBLE_SHARE)

@@ -68,6 +68,10 @@ class World(Protocol):
     merges: int
     drawn_ahead: bool
 
+    @property
+    def whole(self) -> World:
+        """The world that this one is a part of; itself if it is none."""
+
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
     ) -> Sample:
@@ -85,6 +89,10 @@ class Shapes:
 
     name, size, factor, words, merges = "shapes", shapes_scenes.SIZE, 4, shapes_captions.WORDS, 146
     drawn_ahead = False
+
+    @property
+    def whole(self) -> World:
+        return self
 
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
@@ -136,6 +144,10 @@ class Book:
     def __init__(self, name: str, contents: Contents) -> None:
         self.name, self.contents = name, contents
 
+    @property
+    def whole(self) -> World:
+        return WORLDS["book"]
+
     def sample(
         self, batch: int, generator: torch.Generator, device: torch.device | str, double_share: float = 0.5
     ) -> Sample:
@@ -159,8 +171,7 @@ class Book:
 
     def texts(self, count: int, seed: int) -> list[str]:
         draw = random.Random(seed)
-        # Whatever the contents: a model of the primer can then go on with the whole book.
-        scenes = (book_scenes.sample_scene(draw) for _ in range(count))
+        scenes = (book_scenes.sample_scene(draw, contents=self.contents) for _ in range(count))
         return [book_captions.write_caption(scene, draw).text for scene in scenes]
 
     def double_share(self, step: int) -> float:

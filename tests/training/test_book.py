@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 import torch
 
 from training.assemble import make_pipeline, save_pipeline
+from training.book_card import sample_prompts
 from training.denoiser import make_denoiser
 from training.grounding import BEHIND, FIRST_OBJECT, NOBODY, SECOND_OBJECT
 from training.latent import fit_linear_latent
@@ -17,8 +19,12 @@ from training.networks import BOOK, TINY, TINY_BOOK, make_text_encoder, make_une
 from training.stages import Recipe, export, get_denoiser, get_tokenizer, get_vae, load_model, open_workshop
 from training.start import begin_with
 from training.tokenizer import CaptionTokens, build_tokenizer
+from training.vae import fit_latent
 from training.worlds import NOTHING, WORLDS
 from world.book import captions
+from world.book.contents import PRIMER, WHOLE
+from world.book.scenes import sample_scene
+from world.book.vocabulary import ANIMALS
 
 CPU = torch.device("cpu")
 BOOK_WORLD = WORLDS["book"]
@@ -136,3 +142,23 @@ def test_a_vae_of_the_same_shape_is_not_trained_again(tmp_path: Path) -> None:
     )
     get_vae(other)
     assert (tmp_path / "third" / "work" / "vae.ckpt").exists()
+
+
+def test_a_part_of_the_book_has_the_latent_of_the_whole() -> None:
+    """Else the denoiser of a primer would draw for another decoder than the one that it is saved with."""
+    pictures = 2 * WORLDS["primer"].sample(4, seeded(4), CPU).pictures - 1
+    part, whole = (fit_latent(WORLDS[name], CPU)(pictures) for name in ("primer", "book"))
+    assert torch.equal(part, whole)
+    own = fit_linear_latent(WORLDS["primer"], 0, CPU)(pictures)
+    assert (own - whole).abs().max() > 0.1
+
+
+def test_a_primer_shows_its_nouns_in_its_style() -> None:
+    draw = random.Random(3)
+    scenes = [sample_scene(draw, contents=PRIMER) for _ in range(400)]
+    assert {thing.noun for scene in scenes for thing in scene.things} == set(PRIMER.nouns)
+    assert {scene.style for scene in scenes} == set(PRIMER.style_names) == {"flat icon"}
+    assert not any(t.colour for s in scenes for t in s.things if t.noun in ANIMALS)
+    assert all(t.tilt == 0 for s in scenes for t in s.things)
+    assert all("hat" not in p and "house" not in p for p in sample_prompts(replace(PRIMER, others=())))
+    assert len(sample_prompts(PRIMER)) < len(sample_prompts(WHOLE))
