@@ -28,7 +28,7 @@ from .scorer import save_scorer, train_scorer
 from .stages import Workshop
 from .worlds import Book
 
-EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 2000}, 1.5e-3, 32
+EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1400}, 1.5e-3, 32
 SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
@@ -167,13 +167,15 @@ def evaluate_book(
         drawn = draw_pictures(pipeline, [a.prompt for a in asked], seed, GUIDANCE, steps, batch)
         found[name] = rates(asked, eye.read(drawn.to(shop.device)))
         print(f"{name}: right {found[name]['right']}", flush=True)
+    told = {name: {k: asdict(r) for k, r in values.items()} for name, values in accuracy.items()}
+    write_text_atomically(json.dumps(told, indent=1), shop.model / "judge.json")
     result = {
         "pictures": pictures,
         "guidance": GUIDANCE,
         "sampler": "DDIM",
         "steps": steps,
         "seed": seed,
-        "judge": {name: {k: asdict(r) for k, r in values.items()} for name, values in accuracy.items()},
+        "judge": told,
         "rates": {name: {k: asdict(r) for k, r in values.items()} for name, values in found.items()},
         "seconds": round(time.perf_counter() - began, 1),
     }

@@ -44,9 +44,9 @@ class Stage(str, Enum):
     vae = "vae"
     denoiser = "denoiser"
     judge = "judge"
-    scorer = "scorer"
     export = "export"
     card = "card"
+    scorer = "scorer"
 
 
 ORDER = list(Stage)
@@ -95,7 +95,7 @@ def train(
     pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
-    until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.card,
+    until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.scorer,
     only: Annotated[Stage | None, typer.Option(help="vae, denoiser, judge or scorer alone: side by side.")] = None,
 ) -> None:
     """Make the embedded model. Run the same command again to go on where it stopped."""
@@ -188,20 +188,21 @@ def _make_alone(shop: Workshop, stage: Stage, quick: bool) -> None:
 
 
 def _finish_book(shop: Workshop, vae: AutoencoderKL, until: Stage, pictures: int, batch: int, quick: bool) -> None:
-    """The book's judge, scorer, export and figures, as far as `until`."""
+    """The book's judge, export, figures and scorer, as far as `until`."""
     tokenizer, last = get_tokenizer(shop), ORDER.index(until)
     if last >= ORDER.index(Stage.judge):
         _make_alone(shop, Stage.judge, quick)
-    if last >= ORDER.index(Stage.scorer):
-        _make_alone(shop, Stage.scorer, quick)
     if last >= ORDER.index(Stage.export):
         export(shop, vae, tokenizer, 100)
         export_compvis(shop.model, shop.out / "compvis")
         save_eye(get_eye(shop, vae, quick), shop.model / "judge" / EYE_FILE)
-        copytree(shop.out / "scorer", shop.model / "scorer", dirs_exist_ok=True)
     if last >= ORDER.index(Stage.card):
         eye = get_eye(shop, vae, quick)
         judged, steps = (pictures, 2) if quick else (1000, STEPS)
         evaluate_book(shop, load_model(shop.model, shop.device), eye, pictures, batch, judged, steps)
         write_book_card(shop)
-        typer.echo(f"done: {shop.model}")
+    # It takes long, and nothing of the others waits for it.
+    if last >= ORDER.index(Stage.scorer):
+        _make_alone(shop, Stage.scorer, quick)
+        copytree(shop.out / "scorer", shop.model / "scorer", dirs_exist_ok=True)
+    typer.echo(f"done: {shop.model}")
