@@ -54,7 +54,7 @@ def drawn(webui: WebUI, prompt: Prompt, directives: str, seeds: Sequence[int]) -
     )
     arrays = np.stack([np.frombuffer(each, np.uint8).reshape(SIDE, SIDE, 3) for each in made.pictures])
     readings = read(torch.from_numpy(arrays).permute(0, 3, 1, 2) / 255)
-    verdicts = [judge(reading, prompt.wanted) for reading in readings]
+    verdicts = [judge(reading, prompt.shapes) for reading in readings]
     return [Drawn(pixels, verdict) for pixels, verdict in zip(made.pictures, verdicts, strict=True)]
 
 
