@@ -24,6 +24,8 @@ def test_a_words_chip_goes_from_plain_to_boost_to_subject_and_back(page: Any) ->
         chips.get_by_text(shown, exact=True).wait_for()
         marked = "ebca-boosted" in (chips.first.get_attribute("class") or "")
         assert marked == (shown != "shirt")
+        if shown == BOOSTED:
+            keep(page, "word-chips", "#txt2img_toprow")
 
 
 def test_a_fault_is_marked(page: Any) -> None:
@@ -118,10 +120,10 @@ def test_a_picture_made_on_the_page_takes_its_fields_to_img2img(page: Any) -> No
     page.click("#script_txt2img_ebca_edit_1_more")
     page.fill("#script_txt2img_ebca_edit_1_attn input", "0.001")
     page.fill("#script_txt2img_ebca_edit_1_gamma_start textarea", "0.3")
-    keep(page, "more-of-an-edit", "#script_txt2img_ebca_enabled")
+    keep(page, "accordion-advanced", "#script_txt2img_ebca_enabled")
     generated(page)
     assert "<edit:a black dog:0.6:attn=0.001:gfrom=0.3>" in page.inner_text("#html_info_txt2img")
-    keep(page, "page")
+    keep(page, "page", "#tab_txt2img")
     page.click("#txt2img_send_to_img2img")
     page.wait_for_selector("#script_img2img_ebca_preset", state="visible")
     page.locator("#script_img2img_ebca_advanced .label-wrap").first.click()

@@ -86,7 +86,7 @@ def test_a_picture_of_the_command_line_comes_back(webui: WebUI, page: Any, drawn
         page.click("#txt2img_generate")
         page.wait_for_function("document.querySelector('#html_info_txt2img').innerText.includes('EBCA: ')")
         page.wait_for_selector("#txt2img_interrupt", state="hidden")
-        keep(page, "round-trip")
+        keep(page, "webui", "#tab_txt2img")
         shown = page.locator("#txt2img_gallery img").first.get_attribute("src")
         again = Image.open(io.BytesIO(page.request.get(shown).body()))
         first = Image.open(drawn)
