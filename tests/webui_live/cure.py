@@ -71,9 +71,10 @@ def shown(prompt: Prompt, captions: Sequence[str], pictures: Sequence[Drawn]) ->
     """The pictures side by side, each below its caption."""
     sheet = Image.new("RGB", (SHOWN * len(pictures) + 8 * (len(pictures) - 1), SHOWN + 36), "white")
     pen = ImageDraw.Draw(sheet)
+    pen.text((0, 2), prompt.text, fill="black", font_size=12)
     for place, (caption, picture) in enumerate(zip(captions, pictures, strict=True)):
         left = place * (SHOWN + 8)
-        pen.text((left, 2), f"{prompt.text}\n{caption.strip() or 'plain'}", fill="black", font_size=12)
+        pen.text((left, 18), caption.strip() or "plain", fill="black", font_size=12)
         pixels = Image.frombytes("RGB", (SIDE, SIDE), picture.pixels)
         sheet.paste(pixels.resize((SHOWN, SHOWN), Image.Resampling.LANCZOS), (left, 36))
     return sheet
