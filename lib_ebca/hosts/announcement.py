@@ -62,6 +62,7 @@ def announcing(
         asked = bound.arguments
         guided = bool(asked["do_classifier_free_guidance"])
         encoder = PromptEncoder(pipe, asked.get("clip_skip"), as_webui, literal=not emphasis)
+        copies_of_sides = (1, 1)
         with lora_scaled(_text_encoders(pipe), asked.get("lora_scale")):
             tokenised = _tokenised(asked, encoder)
             seconds = _seconds(asked, encoder) if tokenised else None
@@ -70,7 +71,8 @@ def announcing(
                 apart = (
                     as_webui and alike and _may_stand_apart(tokenised, asked["negative_prompt"], encoder, plans, run)
                 )
-                asked.update(_embeddings(pipe, encoder, asked, guided, apart))
+                given, copies_of_sides = _embeddings(pipe, encoder, asked, guided, apart)
+                asked.update(given)
             result = original(*bound.args, **bound.kwargs)
             contexts, negatives = _sides(name, result, guided)
             pictures = contexts.shape[0]
@@ -82,7 +84,7 @@ def announcing(
         made = _pictures(own, edits, run.tokenised, also, encoder, vectors)
         follows = followings(own, copies, run.tokenised, contexts.shape[1], encoder.tokenizer)
         made = tuple(replace(each, following=follow) for each, follow in zip(made, follows, strict=True))
-        carried = Carried(contexts, negatives)
+        carried = Carried(contexts, negatives, copies=copies_of_sides)
         announce(
             Announcement(made, own, carried, _subjects(pipe, own, run.tokenised, also, encoder.tokenizer, vectors))
         )
@@ -153,10 +155,13 @@ def _all_plain(asked: dict[str, Any], encoder: PromptEncoder) -> bool:
 def _may_stand_apart(
     tokenised: Sequence[TokenisedPrompt], negative: Any, encoder: PromptEncoder, plans: Sequence[Plan], run: Run
 ) -> bool:
-    """Whether prompts and negative prompts can keep their own lengths: a plan's prompt cannot be repeated for it."""
+    """Whether prompts and negative prompts can keep their own lengths.
+
+    A prompt whose words are looked for, or follow another's, cannot be repeated for it.
+    """
     own = max(len(each.lengths) for each in tokenised)
     theirs = max(len(encoder.tokenise(text).lengths) for text in _listed(negative or ""))
-    if own % theirs == 0 or not any(plan.active for plan in plans):
+    if own % theirs == 0 or not any(plan.follow or any(part.active for part in plan.excite) for plan in plans):
         return True
     run.tell(
         f"The negative prompt takes {theirs} chunks and the prompt {own}: they were padded to one length, "
@@ -167,8 +172,11 @@ def _may_stand_apart(
 
 def _embeddings(
     pipe: Any, encoder: PromptEncoder, asked: dict[str, Any], guided: bool, apart: bool = False
-) -> dict[str, Any]:
-    """The arguments that hand the WebUI-style embeddings to the pipeline in place of the words."""
+) -> tuple[dict[str, Any], tuple[int, int]]:
+    """The arguments that hand the WebUI-style embeddings to the pipeline in place of the words.
+
+    Beside them how often a prompt's and a negative prompt's encoding stands in its context.
+    """
     prompts = _listed(asked["prompt"])
     negative = asked["negative_prompt"]
     zeros = guided and negative is None and bool(getattr(pipe.config, "force_zeros_for_empty_prompt", False))
@@ -191,7 +199,7 @@ def _embeddings(
         given["pooled_prompt_embeds"] = batch.pooled
         if guided and asked.get("negative_pooled_prompt_embeds") is None and batch.pooled is not None:
             given["negative_pooled_prompt_embeds"] = torch.zeros_like(batch.pooled) if zeros else batch.negative_pooled
-    return given
+    return given, batch.copies
 
 
 def _as_many(prompts: list[str], count: int, name: str) -> list[str]:

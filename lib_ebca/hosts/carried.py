@@ -26,10 +26,18 @@ class Carried:
         negatives: (P, T, D), or None without guidance.
         superseded: contexts of earlier encodings of which no pass has come yet: a call that encodes several prompts
             without saying which of them is drawn.
+        copies: how often each of the contexts holds an encoding, and each of the negatives.
     """
 
-    def __init__(self, contexts: Tensor, negatives: Tensor | None, superseded: Sequence[Tensor] = ()) -> None:
+    def __init__(
+        self,
+        contexts: Tensor,
+        negatives: Tensor | None,
+        superseded: Sequence[Tensor] = (),
+        copies: tuple[int, int] = (1, 1),
+    ) -> None:
         self.contexts, self._negatives, self.superseded = contexts, negatives, tuple(superseded)
+        self._copies = copies
         self._seen: Tensor | None = None
         self._stamp: Stamp | None = None
         self._found: tuple[Rows | None, str | None] = (None, NONE_KNOWN)
@@ -53,7 +61,9 @@ class Carried:
         if not any(map(any, own)) and not any(map(any, negative)):
             return None, NONE_KNOWN
         found = [_owner(row, own[row], negative[row], given.shape[0]) for row in range(given.shape[0])]
-        rows = Rows(tuple(picture for picture, _ in found), tuple(side for _, side in found))
+        sides = tuple(side for _, side in found)
+        copies = tuple(self._copies[0 if side else 1] for side in sides) if self._copies != (1, 1) else ()
+        rows = Rows(tuple(picture for picture, _ in found), sides, copies)
         nobodys = [row for row, picture in enumerate(rows.picture) if picture == pictures]
         if any(any(map(any, _same(given[nobodys], each, len(each)))) for each in self.superseded):
             return None, SEVERAL

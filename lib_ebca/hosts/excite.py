@@ -64,7 +64,8 @@ class Exciter:
             subjects,
             steps,
             self._levels,
-            evaluations=len(self._scheduler.timesteps),
+            # The WebUI lays step sizes out over what it announces, which is one more than DDIM evaluates.
+            evaluations=getattr(self._scheduler, "announced_evaluations", None) or len(self._scheduler.timesteps),
             reading=self._reading,
             masks=masks,
             tell=run.tell,

@@ -27,7 +27,8 @@ class EncodedPrompt:
 class EncodedBatch:
     """Prompts and negative prompts padded to one length T: contexts (B, T, D), pooled (B, P) for SDXL alone.
 
-    The negative tensors are None where no negative prompts were given.
+    The negative tensors are None where no negative prompts were given. `copies`: how often every prompt's context, and
+    every negative one's, stands in its row.
     """
 
     contexts: Tensor
@@ -35,6 +36,7 @@ class EncodedBatch:
     negative_contexts: Tensor | None
     negative_pooled: Tensor | None
     tokenised: tuple[TokenisedPrompt, ...]
+    copies: tuple[int, int] = (1, 1)
 
 
 class PromptEncoder:
@@ -198,12 +200,14 @@ def encode_apart(encoder: PromptEncoder, prompts: Sequence[str], negatives: Sequ
     own, theirs = encode_batch(encoder, prompts, None), encode_batch(encoder, negatives, None, negative=True)
     contexts, negative_contexts = own.contexts, theirs.contexts
     length = math.lcm(contexts.shape[1], negative_contexts.shape[1])
+    copies = length // contexts.shape[1], length // negative_contexts.shape[1]
     return EncodedBatch(
-        contexts.repeat(1, length // contexts.shape[1], 1),
+        contexts.repeat(1, copies[0], 1),
         own.pooled,
-        negative_contexts.repeat(1, length // negative_contexts.shape[1], 1),
+        negative_contexts.repeat(1, copies[1], 1),
         theirs.pooled,
         own.tokenised,
+        copies,
     )
 
 

@@ -91,3 +91,60 @@ def test_a_known_picture_is_kept_where_nothing_is_painted() -> None:
         found = latents(tiny_pipe.quiet(tiny_pipe.sd1()), name, known=Known(picture, 0.8, left))
         torch.testing.assert_close(found[..., 4:], picture[..., 4:])
         assert not torch.allclose(found[..., :4], picture[..., :4])
+
+
+class Listening(WalkScheduler):
+    """Keeps what it is asked to scale: latents, those of which the gradient is taken, those that are moved."""
+
+    scaled: list[Tensor]
+
+    def scale_model_input(self, sample: Tensor, timestep: Any = None) -> Tensor:
+        self.scaled.append(sample.detach().clone())
+        return super().scale_model_input(sample, timestep)
+
+
+def test_step_sizes_of_subjects_fall_over_what_the_webui_announces() -> None:
+    """DDIM makes one evaluation less than it announces; the squares of step sizes fall from 1 to 1/2 over the latter."""
+    pipe, draw = tiny_pipe.quiet(tiny_pipe.sd1()), noises((1, 4, 8, 8))
+    table = table_of(pipe.scheduler.config)
+
+    def second_move(announced: int) -> Tensor:
+        pipe.scheduler = scheduler = Listening()
+        scheduler.follow(walk("DDIM", "Automatic", STEPS, noises((1, 4, 8, 8))(), table, draw, seeds=[SEED]), STEPS)
+        scheduler.scaled, scheduler.announced_evaluations = [], announced
+        with energy_attention(pipe, parse("<excite:cat:refine=off:until=1:scale=1000>").plan, as_webui=True):
+            pipe("a cat", num_inference_steps=STEPS, guidance_scale=2.0, latents=scheduler.first, output_type="latent")
+        assert len(scheduler.scaled) == 3 * (STEPS - 1)
+        before, _, moved = scheduler.scaled[3:6]
+        return moved - before
+
+    over = {count: (1 - 1 / (count - 1) / 2) ** 0.5 for count in (STEPS, STEPS - 1)}
+    torch.testing.assert_close(
+        second_move(STEPS) / over[STEPS], second_move(STEPS - 1) / over[STEPS - 1], rtol=1e-3, atol=1e-5
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "asked", "alone"),
+    [(0, ("cat " * 80, "dog"), ("cat", "dog")), (1, ("cat " * 80, "dog " * 160), ("cat " * 80, "dog"))],
+    ids=["negative prompt", "prompt"],
+)
+def test_a_repeated_context_is_followed_as_it_was_encoded(
+    row: int, asked: tuple[str, str], alone: tuple[str, str]
+) -> None:
+    """A row answers the same whether its context stands in it once or, for the other row's length, several times."""
+    pipe = tiny_pipe.quiet(tiny_pipe.sd1())
+    plan = parse("<bcu:0.5:0.9> <boost:cat:3>" if row else "<bcu:0.5:0.9>").plan
+
+    def answer(prompt: str, negative: str) -> Tensor:
+        answers: list[Tensor] = []
+        hook = pipe.unet.register_forward_hook(lambda module, given, output: answers.append(output[0]))
+        latents = noises((1, 4, 8, 8))()
+        try:
+            with energy_attention(pipe, plan, as_webui=True):
+                pipe(prompt, negative_prompt=negative, num_inference_steps=1, guidance_scale=2.0, latents=latents)
+        finally:
+            hook.remove()
+        return answers[0][row]
+
+    torch.testing.assert_close(answer(*asked), answer(*alone), rtol=1e-4, atol=1e-5)
