@@ -205,7 +205,8 @@ def _over_timesteps(sampler: Sampler, steps: int, noise: Tensor, table: NoiseTab
 
     def begun(latent: Tensor, keep: Callable[[Tensor], Tensor]) -> Conversation:
         if sampler.name == "UniPC":
-            first = 1.0 if known is None else (int(taken[-1]) + 1) / len(table.alphas_cumprod)
+            count = len(table.alphas_cumprod)
+            first = torch.ones(()) if known is None else taken[-1] / count + 1 / count
             return sampling_timesteps.unipc(latent, first, len(taken), table, keep)
         over = sampling_timesteps.ddim if sampler.name == "DDIM" else sampling_timesteps.plms
         return over(latent, taken, table, keep)

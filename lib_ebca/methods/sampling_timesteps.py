@@ -47,18 +47,19 @@ def plms(latent: Tensor, timesteps: Tensor, table: NoiseTable, keep: Keep) -> Co
     return latent
 
 
-def unipc(latent: Tensor, start: float, steps: int, table: NoiseTable, keep: Keep) -> Conversation:
+def unipc(latent: Tensor, start: Tensor, steps: int, table: NoiseTable, keep: Keep) -> Conversation:
     """Zhao et al. 2023, multistep, of order 3 with B(h) = h, predicting the picture; order falls at the end.
 
     Args:
         latent: (B, C, H, W).
-        start: the first time, in (0, 1]; timestep t of T stands for the time (t + 1) / T.
+        start: the first time, in (0, 1], in float32, as all times are: the WebUI cuts timesteps off to find a level, and
+            what falls short of one by rounding is cut to the one below. Timestep t of T stands for (t + 1) / T.
         steps: strides, even in time, down to the first trained timestep.
         table: of T levels.
         keep: changes what the network is shown.
     """
     trained = len(table.alphas_cumprod)
-    times = [float(time) for time in torch.linspace(start, 1 / trained, steps + 1)]
+    times = list(torch.linspace(start, 1 / trained, steps + 1))
     levels = [_level(time, table) for time in times]
     latent, first = yield from _picture(latent, times[0], levels[0], table, keep)
     seen = [first]
@@ -97,18 +98,18 @@ def _stepped(latent: Tensor, noise: Tensor, timestep: int, target: int, table: N
 _Level = tuple[Tensor, Tensor]
 
 
-def _level(time: float, table: NoiseTable) -> _Level:
+def _level(time: Tensor, table: NoiseTable) -> _Level:
     trained = len(table.alphas_cumprod)
-    place = torch.tensor(time * trained - 1).clamp(0, trained - 1)
+    place = (time * trained - 1).clamp(0, trained - 1)
     below = place.floor().long().clamp(max=trained - 2)
     logs = table.alphas_cumprod.log() / 2
     log_alpha = logs[below] + (logs[below + 1] - logs[below]) * (place - below)
     return log_alpha.exp(), (1 - (2 * log_alpha).exp()).sqrt()
 
 
-def _picture(latent: Tensor, time: float, level: _Level, table: NoiseTable, keep: Keep) -> _Asked:
+def _picture(latent: Tensor, time: Tensor, level: _Level, table: NoiseTable, keep: Keep) -> _Asked:
     trained = len(table.alphas_cumprod)
-    timestep = (time - 1 / trained) * trained
+    timestep = float((time - 1 / trained) * trained)
     answer = yield Evaluation(keep(latent), timestep, table.alphas_cumprod[int(timestep)].item())
     shown = latent if answer.sample is None else answer.sample
     return shown, (shown - level[1] * answer.noise) / level[0]

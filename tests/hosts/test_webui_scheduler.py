@@ -93,6 +93,14 @@ def test_a_known_picture_is_kept_where_nothing_is_painted() -> None:
         assert not torch.allclose(found[..., :4], picture[..., :4])
 
 
+def test_unipc_from_a_picture_asks_at_the_timesteps_that_the_webui_computes() -> None:
+    """In float32 they come to whole numbers where those are meant: cut off, they are not one less."""
+    draw, latents = noises((1, 4, 2, 2)), torch.zeros(1, 4, 2, 2)
+    table = table_of(tiny_pipe.scheduler().config)
+    made = walk("UniPC", "Automatic", 10, draw(), table, draw, seeds=[SEED], known=Known(latents, 0.6))
+    assert made.timesteps == (501.0, 417.5, 334.0, 250.5, 167.0, 83.5)
+
+
 class Listening(WalkScheduler):
     """Keeps what it is asked to scale: latents, those of which the gradient is taken, those that are moved."""
 

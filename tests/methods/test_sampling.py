@@ -68,7 +68,8 @@ def test_where_the_noise_is_constant_every_sampler_takes_it_away(walk: Callable[
     alpha = TABLE.alphas_cumprod[walked[-1]]
     start = picture * alpha.sqrt() + noise * (1 - alpha).sqrt()
     over = walk(start, walked, TABLE, lambda latent: latent)
-    for conversation, end in ((over, 1), (sampling_timesteps.unipc(start, 0.952, 20, TABLE, lambda latent: latent), 0)):
+    unipc = sampling_timesteps.unipc(start, torch.tensor(0.952), 20, TABLE, lambda latent: latent)
+    for conversation, end in ((over, 1), (unipc, 0)):
         try:
             next(conversation)
             while True:
