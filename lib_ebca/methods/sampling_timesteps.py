@@ -52,8 +52,8 @@ def unipc(latent: Tensor, start: Tensor, steps: int, table: NoiseTable, keep: Ke
 
     Args:
         latent: (B, C, H, W).
-        start: the first time, in (0, 1], in float32, as all times are: the WebUI cuts timesteps off to find a level, and
-            what falls short of one by rounding is cut to the one below. Timestep t of T stands for (t + 1) / T.
+        start: the first time, in (0, 1], in float32, as all times are: the WebUI cuts timesteps off to find a level,
+            and what falls short of one by rounding is cut to the one below. Timestep t of T stands for (t + 1) / T.
         steps: strides, even in time, down to the first trained timestep.
         table: of T levels.
         keep: changes what the network is shown.
