@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from lib_ebca.language.checks import meant
+from lib_ebca.language.excite import Excite
 from lib_ebca.language.plan import ContextUpdate, Edit, Plan
 
 PAPER = "Park et al., NeurIPS 2023, arXiv 2306.09869"
+SUBJECTS = "Chefer et al., SIGGRAPH 2023, arXiv 2301.13826"
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Preset:
     Attributes:
         name: as it is asked for.
         task: the command that it belongs to: txt2img, edit or inpaint.
-        plan: its update and edits.
+        plan: its update, edits and subjects.
         prompt: the example's prompt or caption.
         drift: whether its numbers were found with editorial contexts that drift over the pass.
         source: where the numbers are from.
@@ -49,6 +51,13 @@ _ALL = (
         "a house at a lake",
         f"{PAPER}, compositional generation; the authors' example of a stylised house at a lake",
         drift=True,
+    ),
+    Preset(
+        "cat-and-dog",
+        "txt2img",
+        Plan(excite=(Excite("cat"), Excite("dog"))),
+        "a cat and a dog",
+        f"{SUBJECTS}; the authors' example: the tokens 2 and 5, seed 0",
     ),
     Preset(
         "cat-to-dog",

@@ -112,7 +112,7 @@ class Listening(WalkScheduler):
 
 
 def test_step_sizes_of_subjects_fall_over_what_the_webui_announces() -> None:
-    """DDIM makes one evaluation less than it announces; over the latter the squares of step sizes fall from 1 to 1/2."""
+    """DDIM makes one evaluation less than it announces; over the latter their squares fall from 1 to 1/2."""
     pipe, draw = tiny_pipe.quiet(tiny_pipe.sd1()), noises((1, 4, 8, 8))
     table = table_of(pipe.scheduler.config)
 

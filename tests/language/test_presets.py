@@ -9,7 +9,15 @@ from lib_ebca.language.presets import PRESETS, PresetError, preset
 
 
 def test_the_published_tasks_are_there() -> None:
-    assert list(PRESETS) == ["multi-concept", "stylise", "cat-to-dog", "horse-to-zebra", "faces", "inpaint"]
+    assert list(PRESETS) == [
+        "multi-concept",
+        "stylise",
+        "cat-and-dog",
+        "cat-to-dog",
+        "horse-to-zebra",
+        "faces",
+        "inpaint",
+    ]
 
 
 @pytest.mark.parametrize("name", list(PRESETS))
@@ -35,3 +43,10 @@ def test_a_preset_of_another_task_is_refused() -> None:
 def test_an_unknown_name_lists_the_known() -> None:
     with pytest.raises(PresetError, match="'cat2dog': it should be one of multi-concept, stylise"):
         preset("cat2dog")
+
+
+def test_cat_and_dog_asks_for_the_published_tokens() -> None:
+    """Tokens 2 and 5: each word of this prompt is one, and the start of text is token 0."""
+    found = preset("cat-and-dog")
+    assert [part.word for part in found.plan.excite] == [found.prompt.split()[token - 1] for token in (2, 5)]
+    assert found.plan == parse("<excite:cat> <excite:dog>").plan
