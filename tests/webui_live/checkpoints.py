@@ -3,8 +3,8 @@
 FOLDER is the WebUI's ``models/Stable-diffusion``. Those of SEEDS are of SD 1's shape, with random weights, an untrained
 text encoder whose contexts have a mean (the WebUI's emphasis divides by it: of one that is nought comes a picture that
 is not finite) and a folder ``tiny-clip``. TWIN is the embedded model with a VAE of random weights that shrinks by 8, as
-the WebUI assumes, and encodes a picture to its mean; beside it stands its configuration in diffusers layout, so that
-both programs read the very same file.
+the WebUI assumes; beside it stands its configuration in diffusers layout, so that both programs read the same file.
+All encode a picture to the encoder's mean.
 """
 
 from __future__ import annotations
@@ -55,6 +55,7 @@ def networks(name: str) -> tuple[UNet2DConditionModel, AutoencoderKL, Any]:
     )
     for network in (unet, vae):
         _lively(network)
+    _certain(vae)
     return unet, vae, text_encoder(tokenizer(), seed, hidden=WIDTH)
 
 
@@ -66,6 +67,14 @@ def _lively(network: nn.Module) -> None:
             weight.normal_(0, weight[0].numel() ** -0.5)
             if "attn2.to_q" in name or "attn2.to_k" in name:
                 weight.mul_(2)
+
+
+@torch.no_grad()
+def _certain(vae: AutoencoderKL) -> None:
+    """An encoder without variance: the WebUI draws from it with whatever noise comes next, and gets the mean."""
+    channels = vae.config.latent_channels
+    vae.quant_conv.weight[channels:].zero_()
+    vae.quant_conv.bias[channels:].fill_(-30.0)
 
 
 def write(folder: Path) -> list[Path]:
@@ -114,10 +123,7 @@ def _twin(folder: Path) -> Path:
             scaling_factor=config["scaling_factor"],
             sample_size=128,
         )
-        with torch.no_grad():
-            # The log of the encoder's variance: what the WebUI draws from it is then its mean.
-            vae.quant_conv.weight[config["latent_channels"] :].zero_()
-            vae.quant_conv.bias[config["latent_channels"] :].fill_(-30.0)
+        _certain(vae)
         vae.save_pretrained(model / "vae")
         weights, described = export_compvis(model, out)
         shutil.copytree(out / "shapes", folder / TWIN, dirs_exist_ok=True)
