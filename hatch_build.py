@@ -19,7 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 PACKAGE = "lib_ebca"
 ROOMS = ("cli", "world", "training", "benchmarks")
 DATA = ("models",)
-_NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.py[cod]", "results", "begun")
+_NOT_SHIPPED = shutil.ignore_patterns("__pycache__", "*.py[cod]", "results")
 _FROM_A_ROOM = re.compile(rf"^(\s*from )(?=(?:{'|'.join(ROOMS)})[. ])", re.MULTILINE)
 
 

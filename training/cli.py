@@ -61,7 +61,7 @@ class WorldName(str, Enum):
 
 
 QUICK_STEPS = 12
-BEGUN = Path(__file__).parent / "begun" / "book"
+PRIMER = Path(__file__).parent.parent / "models" / "primer"
 
 
 def _budget(quick: bool, steps: int | None, minutes: float | None, usual_minutes: float | None, usual: int) -> Budget:
@@ -89,7 +89,8 @@ def train(
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
     start: Annotated[
-        Path | None, typer.Option(help="A model to begin with, in diffusers' layout; for book training/begun/book.")
+        Path | None,
+        typer.Option(help="A model to begin with, in diffusers' layout; for book and primer models/primer."),
     ] = None,
     from_chance: Annotated[bool, typer.Option("--from-chance", help="Begin with no model.")] = False,
     pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
@@ -109,8 +110,8 @@ def train(
     if only in (Stage.export, Stage.card) or (only in (Stage.judge, Stage.scorer) and not book):
         typer.echo(f"--only {only.value}: alone are made vae and denoiser, of book also judge and scorer", err=True)
         raise typer.Exit(2)
-    if start is None and book and not quick and not from_chance and BEGUN.is_dir():
-        start = BEGUN
+    if start is None and book and not quick and not from_chance and PRIMER.is_dir():
+        start = PRIMER
     if start is not None and (from_chance or not (start / "unet" / "config.json").exists()):
         why = "and --from-chance exclude each other" if from_chance else "is not a model's folder in diffusers' layout"
         typer.echo(f"--start {start}: {why}", err=True)
@@ -198,7 +199,7 @@ def _finish_book(shop: Workshop, vae: AutoencoderKL, until: Stage, pictures: int
         save_eye(get_eye(shop, vae, quick), shop.model / "judge" / EYE_FILE)
     if last >= ORDER.index(Stage.card):
         eye = get_eye(shop, vae, quick)
-        judged, steps = (pictures, 2) if quick else (1000, STEPS)
+        judged, steps = (pictures, 2) if quick else (400, STEPS)
         evaluate_book(shop, load_model(shop.model, shop.device), eye, pictures, batch, judged, steps)
         write_book_card(shop)
     # It takes long, and nothing of the others waits for it.
