@@ -34,7 +34,7 @@ class TokenRows:
     ids: tuple[int, ...]
     words: tuple[tuple[int, ...], ...]
     used: int
-    chunk: int = 77
+    chunk: int
 
     def word(self, number: int) -> tuple[int, ...]:
         """The tokens of a word."""

@@ -17,7 +17,8 @@ from lib_ebca.methods.sampling import Answer, Conversation, Evaluation
 
 Keep = Callable[[Tensor], Tensor]
 
-_ADAMS_BASHFORTH = ((1.0,), (3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+_ADAMS_BASHFORTH = ((3 / 2, -1 / 2), (23 / 12, -16 / 12, 5 / 12), (55 / 24, -59 / 24, 37 / 24, -9 / 24))
+"""Weights of the last two, three and four."""
 _UNIPC_ORDER = 3
 
 
@@ -36,7 +37,7 @@ def plms(latent: Tensor, timesteps: Tensor, table: NoiseTable, keep: Keep) -> Co
         latent, noise = yield from _ask(latent, timestep, table, keep)
         if heard:
             recent = [noise, *reversed(heard)]
-            weights = _ADAMS_BASHFORTH[len(recent) - 1]
+            weights = _ADAMS_BASHFORTH[len(recent) - 2]
             meant = sum((w * each for w, each in zip(weights[1:], recent[1:], strict=True)), weights[0] * noise)
         else:
             ahead = _stepped(latent, noise, timestep, target, table)

@@ -68,3 +68,11 @@ def test_a_tag_that_is_nearly_a_directive_is_told() -> None:
     (note,) = foreign.unread_in_prompt("a cat <bost:cat:2>")
     assert "(did you mean boost?)" in note
     assert foreign.unread_in_prompt("a cat <wildcard:animals>") == ()
+
+
+def test_what_the_webui_would_act_on_is_told_on_the_terminal(draw: Ebca) -> None:
+    done = draw("a [cat:dog:0.5] AND a sofa")
+    assert done.exit_code == 0
+    for named in ("[cat:dog:0.5]", "AND"):
+        assert f"{named} was read as plain text: the WebUI's" in done.stderr
+    assert "plain text" not in draw("a cat and a sofa").stderr

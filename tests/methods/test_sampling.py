@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,36 @@ def test_where_the_network_was_shown_another_sample_it_takes_the_latents_place()
     place, denoised = ended.value.value
     torch.testing.assert_close(place, shown * 5**0.5)
     torch.testing.assert_close(denoised, shown * 5**0.5 - 1.0)
+
+
+@pytest.mark.parametrize(("order", "power"), [(o, p) for o in (2, 3) for p in range(o + 1)])
+def test_unipc_integrates_powers_of_the_half_log_snr_exactly(order: int, power: int) -> None:
+    """x_t / sigma_t = x_s / sigma_s + the integral of exp(lambda) x0(lambda): the corrector up to its order, the
+    predictor of order 3 up to one less (that of order 2 is the published one half)."""
+    lambdas = torch.tensor([-1.1, -0.6, 0.1, 0.5], dtype=torch.float64)
+    alphas = torch.sigmoid(2 * lambdas).sqrt()
+    levels = list(zip(alphas, (1 - alphas**2).sqrt(), strict=True))
+    seen = list(lambdas[:-1, None] ** power)
+    latent = torch.tensor([0.7], dtype=torch.float64)
+    grid = torch.linspace(float(lambdas[-2]), float(lambdas[-1]), 200_001, dtype=torch.float64)
+    gained = torch.trapezoid(grid.exp() * grid**power, grid)
+    exact = levels[-1][1] * (latent / levels[-2][1] + gained)
+    ahead, correct = sampling_timesteps._predicted(latent, seen, levels, order)
+    torch.testing.assert_close(correct(lambdas[-1:] ** power), exact, rtol=1e-6, atol=1e-8)
+    if power < order and (order == 3 or power == 0):
+        torch.testing.assert_close(ahead, exact, rtol=1e-6, atol=1e-8)
+
+
+def test_unipcs_lower_orders_are_the_published_halves() -> None:
+    lambdas = torch.tensor([-0.6, 0.1, 0.5], dtype=torch.float64)
+    alphas = torch.sigmoid(2 * lambdas).sqrt()
+    levels = list(zip(alphas, (1 - alphas**2).sqrt(), strict=True))
+    latent, step = torch.tensor([0.7], dtype=torch.float64), 0.4
+    older, last, found = (torch.tensor([x], dtype=torch.float64) for x in (0.3, -0.2, 0.9))
+    ddim = levels[-1][1] / levels[-2][1] * latent + alphas[-1] * (1 - math.exp(-step)) * last
+    ahead, correct = sampling_timesteps._predicted(latent, [last], levels[1:], 1)
+    torch.testing.assert_close(ahead, ddim)
+    torch.testing.assert_close(correct(found), ddim + alphas[-1] * step * 0.5 * (found - last))
+    ahead, _ = sampling_timesteps._predicted(latent, [older, last], levels, 2)
+    slope = (older - last) / ((-0.6 - 0.1) / step)
+    torch.testing.assert_close(ahead, ddim + alphas[-1] * step * 0.5 * slope)

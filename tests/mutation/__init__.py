@@ -1,0 +1,1 @@
+"""Which changes of the code its tests notice: `python -m tests.mutation`."""
