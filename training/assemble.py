@@ -57,10 +57,14 @@ def save_pipeline(pipeline: StableDiffusionPipeline, tokenizer: CLIPTokenizer, f
     for path in part.rglob("*.safetensors"):
         path.chmod(0o644)
     for path in part.rglob("*config.json"):
-        values = {k: v for k, v in json.loads(path.read_text()).items() if k not in ("is_local", "local_files_only")}
+        values = {
+            k: v
+            for k, v in json.loads(path.read_text(encoding="utf-8")).items()
+            if k not in ("is_local", "local_files_only")
+        }
         if "dtype" in values:
             # Loaded without a wish, the text encoder is to have the same type as the UNet and the VAE.
             values["dtype"] = "float32"
-        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n")
+        path.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     shutil.rmtree(folder, ignore_errors=True)
     part.replace(folder)

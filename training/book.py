@@ -155,7 +155,7 @@ def evaluate_book(
     """Judge the model on every prompt set, and the judge itself; kept in OUT/model/evaluation.json."""
     path = shop.model / "evaluation.json"
     if path.exists():
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     began, seed = time.perf_counter(), shop.recipe.seed + 200
     contents = contents_of(shop)
     accuracy = {

@@ -44,8 +44,8 @@ def write_book_card(shop: Workshop) -> None:
         "bytes": sum(p.stat().st_size for p in shop.model.glob("*/*.safetensors")),
         "recipe": {**shop.recipe.as_dict(), "start": start and Path(start).name},
         "runs": runs_of(shop.work),
-        "latents": json.loads((shop.work / "latents.json").read_text()),
-        "evaluation": json.loads((shop.model / "evaluation.json").read_text()),
+        "latents": json.loads((shop.work / "latents.json").read_text(encoding="utf-8")),
+        "evaluation": json.loads((shop.model / "evaluation.json").read_text(encoding="utf-8")),
     }
     write_text_atomically(json.dumps(facts, indent=1), shop.model / "card.json")
     write_text_atomically(book_readme(facts, contents_of(shop)), shop.model / "README.md")

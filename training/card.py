@@ -53,15 +53,15 @@ Rates = dict[str, dict[str, dict[str, float]]]
 
 def write_card(shop: Workshop) -> None:
     """Write README.md, card.json and samples.png into OUT/model, from what the earlier stages left."""
-    evaluation = json.loads((shop.model / "evaluation.json").read_text())
+    evaluation = json.loads((shop.model / "evaluation.json").read_text(encoding="utf-8"))
     facts = {
         "parameters": count_parameters(shop.model),
         "bytes": sum(p.stat().st_size for p in shop.model.rglob("*.safetensors")),
         "recipe": shop.recipe.as_dict(),
         "runs": runs_of(shop.work),
-        "times": json.loads((shop.work / "times.json").read_text()),
-        "latents": json.loads((shop.work / "latents.json").read_text()),
-        "comparison": json.loads((shop.work / "comparison.json").read_text()),
+        "times": json.loads((shop.work / "times.json").read_text(encoding="utf-8")),
+        "latents": json.loads((shop.work / "latents.json").read_text(encoding="utf-8")),
+        "comparison": json.loads((shop.work / "comparison.json").read_text(encoding="utf-8")),
         "evaluation": {k: v for k, v in evaluation.items() if k != "prompts"},
     }
     write_text_atomically(json.dumps(facts, indent=1), shop.model / "card.json")
@@ -97,7 +97,7 @@ def runs_of(work: Path) -> dict[str, dict[str, float]]:
     for name, log in logs.items():
         if not log.exists():
             continue
-        last = json.loads(log.read_text().splitlines()[-1])
+        last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
         runs[name] = {"steps": last["step"], "minutes": round(last["step"] * last["seconds_per_step"] / 60, 2)}
     return runs
 

@@ -205,9 +205,15 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     save_file(to_compvis(unet, vae, text_encoder), part, metadata={"format": "pt"})
     part.chmod(0o644)
     part.replace(weights)
-    (model / EXPORTED).write_text(json.dumps({"sha256": sha256(weights.read_bytes()).hexdigest()}, indent=1) + "\n")
-    prediction = json.loads((model / "scheduler" / "scheduler_config.json").read_text())["prediction_type"]
-    config.write_text(yaml.safe_dump(compvis_config(unet, vae, text_encoder, prediction), sort_keys=False))
+    (model / EXPORTED).write_text(
+        json.dumps({"sha256": sha256(weights.read_bytes()).hexdigest()}, indent=1) + "\n", encoding="utf-8"
+    )
+    prediction = json.loads((model / "scheduler" / "scheduler_config.json").read_text(encoding="utf-8"))[
+        "prediction_type"
+    ]
+    config.write_text(
+        yaml.safe_dump(compvis_config(unet, vae, text_encoder, prediction), sort_keys=False), encoding="utf-8"
+    )
     shutil.copytree(model / "tokenizer", out / "clip", dirs_exist_ok=True)
     shutil.copy(model / "text_encoder" / "config.json", out / "clip" / "config.json")
     others = shutil.ignore_patterns(

@@ -67,7 +67,7 @@ def make_sheets(node_modules: Path) -> None:
     """Write one lossless WebP a style."""
     SHEETS.mkdir(exist_ok=True)
     for style, name in SETS.items():
-        icons = json.loads((node_modules / "@iconify-json" / name / "icons.json").read_text())
+        icons = json.loads((node_modules / "@iconify-json" / name / "icons.json").read_text(encoding="utf-8"))
         sheet = Image.new("RGBA", (COLUMNS * SPRITE, -(-len(NOUNS) // COLUMNS) * SPRITE))
         for number, noun in enumerate(NOUNS):
             if noun == "bench":

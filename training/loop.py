@@ -82,7 +82,7 @@ def save_atomically(value: Any, path: Path) -> None:
 def write_text_atomically(text: str, path: Path) -> None:
     """Write a text file under another name, then rename it."""
     part = path.with_suffix(path.suffix + ".part")
-    part.write_text(text)
+    part.write_text(text, encoding="utf-8")
     part.replace(path)
 
 
@@ -169,7 +169,7 @@ def run_loop(
             if not math.isfinite(number):
                 raise FloatingPointError(f"{name}: the loss is {number} at step {done}; the last checkpoint is kept")
             seconds = (time.perf_counter() - began) / (done - start)
-            with log.open("a") as file:
+            with log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": done, "loss": round(number, 5), "seconds_per_step": seconds}) + "\n")
             if done % (20 * LOG_EVERY) == 0 or done == steps:
                 print(f"{name}: step {done}/{steps} loss {number:.4f} {1000 * seconds:.1f} ms/step", flush=True)

@@ -86,7 +86,7 @@ def open_workshop(
     (out / "work").mkdir(parents=True, exist_ok=True)
     path = out / "work" / "recipe.json"
     if path.exists():
-        found = Recipe.from_dict(json.loads(path.read_text()))
+        found = Recipe.from_dict(json.loads(path.read_text(encoding="utf-8")))
         if found != recipe:
             print(f"going on with the recipe found in {path}", flush=True)
         recipe = found
@@ -98,7 +98,7 @@ def open_workshop(
 def note_time(shop: Workshop, stage: str, seconds: float) -> None:
     """Add to the time a stage has taken, over all runs, and record the machine's kind."""
     path = shop.work / "times.json"
-    times = json.loads(path.read_text()) if path.exists() else {}
+    times = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     times[stage] = round(times.get(stage, 0.0) + seconds, 1)
     cuda = shop.device.type == "cuda"
     times["device"] = torch.cuda.get_device_name() if cuda else f"CPU, {torch.get_num_threads()} threads"
@@ -128,7 +128,7 @@ def get_vae(shop: Workshop) -> AutoencoderKL:
         settings = LoopSettings(recipe.vae, recipe.vae_rate, decay=0.998, checkpoint_seconds=shop.checkpoint_seconds)
         vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world)
         save_atomically(vae.state_dict(), path)
-        print(f"vae: {(shop.work / 'latents.json').read_text()}", flush=True)
+        print(f"vae: {(shop.work / 'latents.json').read_text(encoding='utf-8')}", flush=True)
     state = torch.load(path, map_location=shop.device, weights_only=True)
     vae = make_vae(recipe.sizes).to(shop.device)
     vae.load_state_dict(state)
@@ -175,7 +175,7 @@ def compare_snapshots(
     """Judge the weights at each snapshot and choose: the best mean of right bindings of one and two objects."""
     path = shop.work / "comparison.json"
     if path.exists():
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     sets = {k: v for k, v in prompt_sets(pictures, shop.recipe.seed + 100).items() if k in (ONE, TWO)}
     figures = {}
     for share in (round(100 * s) for s in SNAPSHOTS):
@@ -208,7 +208,7 @@ def evaluate_model(shop: Workshop, pictures: int, batch: int) -> dict[str, Any]:
     """Judge the exported model at every guidance, and the judge itself; kept in OUT/model/evaluation.json."""
     path = shop.model / "evaluation.json"
     if path.exists():
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     pipeline = load_model(shop.model, shop.device)
     sets = prompt_sets(pictures, shop.recipe.seed + 200)
     began = time.perf_counter()

@@ -49,7 +49,7 @@ def own_sampler(model: str) -> str:
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text()))
+        return dict(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError):
         return {}
 

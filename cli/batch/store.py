@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ _PART = ".ebca-part"
 _OWN_PART = re.compile(r"\..+\.[0-9a-f]{8}" + re.escape(_PART), re.DOTALL)
 # What is wrong with one name alone; every other error of the system is the folder's.
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR}
+
+_PATIENCE = 10  # tries
 
 
 class FolderLost(UserError):
@@ -90,7 +93,7 @@ class Store:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
-            part.replace(path)
+            _replace(part, path)
             _sync_folder(path.parent)
         except OSError as error:
             kind = UserError if error.errno in _OF_THE_NAME else FolderLost
@@ -148,6 +151,18 @@ class Store:
 def digest_of(data: bytes) -> str:
     """The SHA-256 of a file's content."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _replace(part: Path, path: Path) -> None:
+    """Puts a finished file in another's place. Windows refuses that while somebody reads it: it has a second."""
+    for _ in range(_PATIENCE):
+        try:
+            part.replace(path)
+        except PermissionError:
+            time.sleep(1 / _PATIENCE)
+        else:
+            return
+    part.replace(path)
 
 
 def _sync_folder(folder: Path) -> None:

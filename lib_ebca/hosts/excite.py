@@ -14,6 +14,7 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.excitation import Excitation, Reading
 from lib_ebca.attention.picture import Rows
 from lib_ebca.attention.subjects import Subjects, level_of
+from lib_ebca.hosts.lora import lora_scaled
 from lib_ebca.hosts.patch import frozen, replaced
 from lib_ebca.hosts.run import Run
 from lib_ebca.hosts.unet import Arguments, levels_of
@@ -88,6 +89,7 @@ class Exciter:
         own = [rows.picture.index(picture) for picture in range(len(excitation.pictures))]
         conditional = _conditional(rows)
         beside = sample[:, latents.shape[1] :]
+        others, lora = _without_scale(keywords)
 
         def evaluate(leaf: Tensor, pictures: list[int], cascade: Cascade) -> None:
             chosen = torch.tensor([conditional[picture] for picture in pictures], device=sample.device)
@@ -95,13 +97,13 @@ class Exciter:
             entered = torch.cat([scaled, beside.index_select(0, chosen)], 1) if beside.shape[1] else scaled
             self._follow(cascade)
             picked = [_picked(each, chosen, sample.shape[0]) for each in args[1:]]
-            named = {
-                name: _picked(each, chosen, sample.shape[0]) for name, each in keywords.items() if name != "sample"
-            }
+            named = {name: _picked(each, chosen, sample.shape[0]) for name, each in others.items() if name != "sample"}
             # Its hooks, ours among them, belong to the evaluation itself.
             self._unet.forward(entered, *picked, **named)
 
-        with _checkpointed(self._unet, self._reading.checkpointing):
+        # Older diffusers scale a LoRA back at the end of an evaluation alone, and these end before; and what is
+        # checkpointed is evaluated again after it.
+        with _checkpointed(self._unet, self._reading.checkpointing), lora_scaled([self._unet], lora):
             moved = excitation.altered(number, latents[own], evaluate)
         self._follow(None)
         self._moved = moved
@@ -130,6 +132,15 @@ def _conditional(rows: Rows) -> list[int]:
         if conditional:
             found.setdefault(picture, row)
     return [found[picture] for picture in sorted(found)]
+
+
+def _without_scale(keywords: dict[str, Any]) -> tuple[dict[str, Any], float | None]:
+    """The UNet's arguments without the scale of its LoRA, and that scale if there is one."""
+    asked = keywords.get("cross_attention_kwargs")
+    if not asked or "scale" not in asked:
+        return keywords, None
+    rest = {name: value for name, value in asked.items() if name != "scale"}
+    return {**keywords, "cross_attention_kwargs": rest}, asked["scale"]
 
 
 def _picked(value: Any, chosen: Tensor, batch: int) -> Any:

@@ -61,7 +61,12 @@ class LatentCache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             part.write_bytes(save({_LATENTS: latents.cpu().contiguous()}))
-            part.replace(self._path(key))
+            try:
+                part.replace(self._path(key))
+            except PermissionError:
+                # Windows replaces no file that somebody reads; what stands there was made from the same facts.
+                if not self._path(key).is_file():
+                    raise
         except OSError as error:
             raise UserError(f"cannot keep the inversion in {self.folder}: {error.strerror}; add --no-cache") from None
         finally:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _NUMBERED = re.compile(r"(\d{5,})-")
-# File systems without hard links (FAT, some network shares) answer with one of these.
-_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+# File systems without hard links (FAT, some network shares) answer with one of these; exFAT under Windows with EINVAL.
+_NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
 
 def output_folder(folder: Path) -> Path:

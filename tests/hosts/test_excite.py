@@ -276,3 +276,13 @@ def test_a_lora_is_followed() -> None:
     assert all(record.after["cat"] > record.scores["cat"] for record in run.excited)
     _, without = sample(pipe, "<excite:cat>", cross_attention_kwargs={"scale": 0.0})
     assert without.excited[0].scores["cat"] != run.excited[0].scores["cat"]
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_lora_has_its_own_scale_again_after_an_evaluation_that_ends_early(checkpointing: bool) -> None:
+    pipe = tiny_pipe.with_lora()
+    before = [dict(layer.scaling) for layer in pipe.unet.modules() if hasattr(layer, "scaling")]
+    options = {"reading": Reading(checkpointing=checkpointing)}
+    sample(pipe, "<excite:cat>", cross_attention_kwargs={"scale": 0.5}, options=options)
+    after = [dict(layer.scaling) for layer in pipe.unet.modules() if hasattr(layer, "scaling")]
+    assert before and after == before

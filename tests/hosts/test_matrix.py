@@ -81,7 +81,7 @@ def table() -> str:
 
 
 def test_the_page_has_the_table() -> None:
-    assert table() in PAGE.read_text(), f"docs/hosts.md should hold\n\n{table()}"
+    assert table() in PAGE.read_text(encoding="utf-8"), f"docs/hosts.md should hold\n\n{table()}"
 
 
 @pytest.mark.slow

@@ -101,11 +101,19 @@ def test_what_is_written_reads_back(measured: HeadVectors, tmp_path: Path) -> No
     ("spoil", "sentence"),
     [
         (lambda path: path.unlink(), "cannot be read"),
-        (lambda path: path.write_text("{"), "damaged"),
-        (lambda path: path.write_text("[1]"), "holds no head relevance vectors"),
-        (lambda path: path.write_text(path.read_text().replace('"Colour"', '"Colour", "More"')), "damaged"),
+        (lambda path: path.write_text("{", encoding="utf-8"), "damaged"),
+        (lambda path: path.write_text("[1]", encoding="utf-8"), "holds no head relevance vectors"),
         (
-            lambda path: path.write_text(json.dumps({**json.loads(path.read_text()), "counts": {"zlib": "AAAA"}})),
+            lambda path: path.write_text(
+                path.read_text(encoding="utf-8").replace('"Colour"', '"Colour", "More"'), encoding="utf-8"
+            ),
+            "damaged",
+        ),
+        (
+            lambda path: path.write_text(
+                json.dumps({**json.loads(path.read_text(encoding="utf-8")), "counts": {"zlib": "AAAA"}}),
+                encoding="utf-8",
+            ),
             "damaged",
         ),
     ],

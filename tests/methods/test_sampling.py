@@ -16,7 +16,7 @@ from lib_ebca.methods import sampling, sampling_timesteps
 from lib_ebca.methods.noise_levels import SCHEDULES, NoiseTable, timesteps
 from lib_ebca.methods.sampling import Answer, Conversation
 
-RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("k_diffusion.json").read_text())
+RECORDED: dict[str, Any] = json.loads(Path(__file__).with_name("k_diffusion.json").read_text(encoding="utf-8"))
 TABLE = NoiseTable.of_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
 
 

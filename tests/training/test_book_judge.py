@@ -68,12 +68,12 @@ def test_one_command_makes_everything(tmp_path: Path) -> None:
     command = ["--world", "book", "--out", str(tmp_path), "--quick", "--device", "cpu", "--steps-vae", "2"]
     made = CliRunner().invoke(app, [*command, "--steps-unet", "2", "--batch-unet", "2", "--pictures", "1"])
     assert made.exit_code == 0, made.output
-    figures = json.loads((tmp_path / "model" / "evaluation.json").read_text())
+    figures = json.loads((tmp_path / "model" / "evaluation.json").read_text(encoding="utf-8"))
     assert set(figures["judge"]) == {"drawings", "after a VAE round trip"}
     assert figures["rates"]["two animals"]["right"]["n"] == 1
     assert (tmp_path / "compvis").exists()
     assert (tmp_path / "model" / "judge" / EYE_FILE).exists() and (tmp_path / "model" / "samples.png").exists()
-    card = (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text(encoding="utf-8")
     assert "two animals" in card and "CC-BY-4.0" in card
 
     clip, processor = CLIPModel.from_pretrained(tmp_path / "scorer"), CLIPProcessor.from_pretrained(tmp_path / "scorer")

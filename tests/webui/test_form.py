@@ -164,7 +164,9 @@ def test_labels_are_unique_and_translated(labels: list[str]) -> None:
     assert len(labels) == len(FIELDS) == len(set(labels))
     template = json.loads((ROOT / "localizations" / "en_template.json").read_text(encoding="utf-8"))
     assert set(labels) <= set(template)
-    sources = "".join((ROOT / "lib_ebca" / "webui" / name).read_text() for name in ("accordion.py", "settings.py"))
+    sources = "".join(
+        (ROOT / "lib_ebca" / "webui" / name).read_text(encoding="utf-8") for name in ("accordion.py", "settings.py")
+    )
     for visible in re.findall(r'(?:gr\.Button\(\s*|gr\.Accordion\(|_part\()"?([A-Z][^"]+)"', sources):
         assert visible in template
     for language in ("zh_CN", "ja_JP"):

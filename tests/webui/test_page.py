@@ -126,7 +126,7 @@ def test_the_server_is_given_our_questions(host: Any) -> None:
 
 
 def test_every_id_that_the_page_script_asks_for_exists(host: Any) -> None:
-    source = (ROOT / "javascript" / "ebca.js").read_text()
+    source = (ROOT / "javascript" / "ebca.js").read_text(encoding="utf-8")
     for name in ("ebca_edit_", "ebca_add_edit", "_text", "_remove", "_more", "ebca_panel", "ebca_word_chips"):
         assert name in source
     assert "const EDITS = 8;" in source

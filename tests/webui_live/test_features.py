@@ -200,7 +200,7 @@ def difference(one: Made, other: Made) -> float:
 
 
 def test_the_pages_example(webui: WebUI) -> None:
-    example = re.search(r"```sh\n(curl .*?)```", DOCS.read_text(), re.DOTALL)
+    example = re.search(r"```sh\n(curl .*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
     assert example is not None
     command = example[1].replace("http://127.0.0.1:7860", webui.url)
     small = command.replace('"steps": 20', '"steps": 3').replace("512", "64")

@@ -229,8 +229,8 @@ def main() -> None:
             lines.append(line)
         if asked.write:
             begin, end = f"<!-- twins: {part} -->\n", f"<!-- /twins: {part} -->\n"
-            before, rest = PAGE.read_text().split(begin)
-            PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1])
+            before, rest = PAGE.read_text(encoding="utf-8").split(begin)
+            PAGE.write_text(before + begin + "\n".join(lines) + "\n" + end + rest.split(end)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":
