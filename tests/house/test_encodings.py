@@ -1,4 +1,4 @@
-"""Every text file outside of the tests is opened with its encoding named: what is not named is UTF-8 here and cp1252 on Windows."""
+"""Text files are opened with their encoding named: otherwise it is UTF-8 here, and cp1252 on Windows."""
 
 from __future__ import annotations
 
