@@ -79,7 +79,7 @@ def test_the_same_jobs_have_the_same_names(write: Write, tmp_path: Path) -> None
 
 
 def test_lines_that_end_as_in_windows_are_the_same_jobs(write: Write, tmp_path: Path) -> None:
-    file = write({"prompt": "a cat", "seed": [1, 2]}, {"prompt": "a dog <edit:wolf:2>"})
+    file = write({"prompt": "a cat", "seed": 3, "count": 2}, {"prompt": "a dog"})
     other = tmp_path / "crlf.yaml"
     other.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
     assert [item.name for item in asked(other).items] == [item.name for item in asked(file).items]
