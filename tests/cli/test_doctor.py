@@ -18,7 +18,7 @@ from tests.house.graph import ROOT
 def test_it_names_versions_and_no_path_host_or_user(ebca: Ebca) -> None:
     done = ebca("doctor", "--no-draw")
     assert done.exit_code == 0, done.output
-    for expected in (f"ebca: {__version__}", f"torch: {torch.__version__}", "embedded: shapes", "a checkout"):
+    for expected in (f"ebca: {__version__}", f"torch: {torch.__version__}", "embedded: primer, shapes", "a checkout"):
         assert expected in done.output
     private = {str(ROOT), str(Path.home()), platform.node(), str(ROOT.parent)} - {"", "/"}
     assert not [each for each in private if each in done.output]

@@ -96,8 +96,9 @@ def test_every_published_example_is_on_the_page(
     for command in WITH_ARGUMENTS:
         if " bench " not in command:
             drawn.append(json.loads(ebca(*tiny(command, tiny_model, nine_channels), "--json").stdout))
+    subjects = (PAGE.parent / "attend-and-excite.md").read_text(encoding="utf-8")
     for preset in PRESETS.values():
-        assert any(
+        assert f'"{preset.prompt}" --preset {preset.name}' in subjects or any(
             line["plan"] == preset.plan.to_dict() and line["prompt"].startswith(preset.prompt) for line in drawn
         ), preset.name
 

@@ -196,7 +196,7 @@ def test_a_mask_with_an_axis_for_the_batch_gates_the_update(host: Any) -> None:
     job = host.job(nmask=half[None], **asked)
     assert close(host.processing.process_images(job).images[0], wanted[0])
     assert close(host.make(nmask=torch.ones(1, 4, 6, 8), **asked), everywhere)
-    assert not job.comments
+    assert not complaints(job)
 
 
 def test_other_weights_in_the_same_modules_within_a_pass(host: Any) -> None:
