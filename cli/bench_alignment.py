@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,11 +22,13 @@ from .terminal import say
 
 if TYPE_CHECKING:
     from benchmarks.alignment.bench import Question
+    from benchmarks.alignment.protocols import Protocol
     from benchmarks.alignment.scoring import Scorer
     from benchmarks.alignment.tables import Table
 
 QUICK = {"steps": 15, "prompts": 24}
 EMBEDDED_PROMPTS = 256
+DEFAULT_METHODS = ("plain", "bcu", "boosts")
 SCORERS = ("judge", "clip", "blip")
 
 
@@ -38,25 +41,50 @@ def alignment(
         typer.Option(
             "--set",
             metavar="NAME",
-            help="one, two, coloured, held-out (embedded model); animal-animal, animal-object, object-object (the 276 "
-            "prompts of Attend-and-Excite). Repeatable.  [default: the model's kind]",
+            help="one, two, coloured, held-out, three (the model shapes); animal-animal, animal-object, object-object "
+            "(the 276 prompts of Attend-and-Excite); hrv-animals, hrv-coloured-animals (the 216 of Head Relevance "
+            "Vectors). Repeatable.  [default: the model's kind]",
             show_default=False,
+        ),
+    ] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="A comparison of the literature, its sets and methods and at least 500 pictures a set: "
+            "attend-and-excite, hrv-multi.",
         ),
     ] = None,
     prompts: Annotated[
         list[Path] | None,
         typer.Option("--prompts", metavar="FILE", help="Prompts of your own, one a line, or JSON. Repeatable."),
     ] = None,
+    half: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="tuning or reporting: one half of each set's prompts; they share none."),
+    ] = None,
     methods: Annotated[
-        str, typer.Option(metavar="NAME,...", help="plain, bcu, bcu-gentle, boosts.")
-    ] = "plain,bcu,boosts",
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="plain, bcu, bcu-gentle, boosts, edits, excite, excite-bcu, excite-boosts, or directives such as "
+            "'<bcu:0.02:0.04>'.  [default: plain,bcu,boosts, or the protocol's]",
+            show_default=False,
+        ),
+    ] = None,
     scorers: Annotated[
         str | None,
         typer.Option(
             metavar="NAME,...", help="judge, clip, blip.  [default: judge or clip, as fits]", show_default=False
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(help="Pictures of each prompt; published tables have 64.")] = 1,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Pictures of each prompt; published tables have 64.  [default: 1, or the protocol's number]",
+            show_default=False,
+        ),
+    ] = None,
     limit: Annotated[
         int | None,
         typer.Option(help="Prompts of each set.  [default: all, of the embedded model's 256]", show_default=False),
@@ -92,7 +120,7 @@ def alignment(
         at_least("--batch-size", batch_size, 1)
         number = limit or (QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None)
         try:
-            question = _question(own and eye is None, sets, prompts, methods, seeds, number)
+            question = _question(own, eye, _protocol(protocol), sets, prompts, methods, seeds, number, half)
             question.items()  # what is wrong with a file is told before a model is loaded
             names = _checked_scorers(_names(scorers), question, eye)
             _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
@@ -128,6 +156,8 @@ def _run(
         "device": settings.device,
         "metrics": [metric.name for scorer in scorers for metric in scorer.metrics],
     }
+    for sentence in question.partial():
+        say(sentence)
     with progress.bar("batches") as advance:
         found = bench(drawing, scorers, question, out, described, shard, advance)
     show([*tables(found, scorers, question), *(judged(settings.model) if "judge" in scored[0] else [])])
@@ -137,17 +167,46 @@ def _run(
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
 
 
+def _protocol(name: str | None) -> Protocol | None:
+    from benchmarks.alignment.protocols import PROTOCOLS
+
+    if name is not None and name not in PROTOCOLS:
+        raise UserError(f"--protocol {name!r} is not known: choose from {', '.join(PROTOCOLS)}")
+    return None if name is None else PROTOCOLS[name]
+
+
 def _question(
-    own: bool, sets: list[str] | None, files: list[Path] | None, methods: str, seeds: int, prompts: int | None
+    own: bool,
+    eye: Path | None,
+    protocol: Protocol | None,
+    sets: list[str] | None,
+    files: list[Path] | None,
+    methods: str | None,
+    seeds: int | None,
+    prompts: int | None,
+    half: str | None,
 ) -> Question:
     from benchmarks.alignment import attend_and_excite
     from benchmarks.alignment.bench import Question
     from benchmarks.alignment.prompts import SHAPES_SETS
+    from benchmarks.alignment.protocols import PUBLISHED_SETS
 
-    names = tuple(sets or ())
+    if protocol is not None and (sets or files):
+        raise UserError("--protocol brings its own prompts: leave --set and --prompts out")
+    names = tuple(sets or () if protocol is None else protocol.sets)
     if not names and not files:
-        names = tuple(SHAPES_SETS) if own else attend_and_excite.SETS
-    return Question(names, tuple(files or ()), prompts, seeds, tuple(_names(methods)))
+        names = tuple(SHAPES_SETS) if own and eye is None else attend_and_excite.SETS
+    usual = DEFAULT_METHODS if protocol is None else protocol.methods
+    return Question(
+        names,
+        tuple(files or ()),
+        prompts,
+        1 if seeds is None else seeds,
+        tuple(_names(methods)) or usual,
+        half,
+        None if protocol is None or seeds is not None else protocol.pictures,
+        judged=eye is not None and not files and set(names) <= set(PUBLISHED_SETS),
+    )
 
 
 def _eye(model: str) -> Path | None:
@@ -169,10 +228,10 @@ def _judge_of(question: Question, model: str, device: str) -> Callable[[], Score
 
 def _checked_scorers(names: list[str], question: Question, eye: Path | None) -> list[str]:
     """The scorers that are asked for, or the one that fits. Raises UserError."""
-    from benchmarks.alignment.attend_and_excite import SETS as PUBLISHED
     from benchmarks.alignment.prompts import SHAPES_SETS
+    from benchmarks.alignment.protocols import PUBLISHED_SETS
 
-    known = PUBLISHED if eye is not None else tuple(SHAPES_SETS)
+    known = PUBLISHED_SETS if eye is not None else tuple(SHAPES_SETS)
     judged = not question.files and set(question.sets) <= set(known)
     for name in names:
         if name not in SCORERS:
@@ -211,7 +270,8 @@ def folder_of(model: str) -> Path:
 
 
 def _names(given: str | None) -> list[str]:
-    return [name.strip() for name in (given or "").split(",") if name.strip()]
+    # A comma within a directive is the directive's.
+    return [name.strip() for name in re.split(r",(?![^<]*>)", given or "") if name.strip()]
 
 
 def _shard(given: str) -> tuple[int, int]:

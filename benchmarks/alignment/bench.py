@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from . import attend_and_excite
 from .analysis import Cost, Figure, costs, figures, outcomes
 from .drawing import Drawing
 from .methods import PLAIN, Method, offered
 from .prompt_file import read_prompts
-from .prompts import SHAPES_SETS, Item, Prompt, items, shapes_prompts
+from .prompts import HALVES, Item, Prompt, items
+from .protocols import SETS, halved, set_prompts
 from .results import Store, read_lines, write_json
 from .runner import Task, run, shard_of
 from .scoring import Metric, Scorer
 from .sheet import COLUMNS, draw_sheet, largest
 from .tables import Column, Table, table
 
-SETS = (*SHAPES_SETS, *attend_and_excite.SETS)
 PART = "all"
 SHEET_ROWS = 2
 
@@ -37,7 +37,10 @@ class Question:
         files: prompts of one's own; each file is a set, named after it.
         prompts: at most so many of each set; None for all.
         seeds: pictures of each prompt.
-        methods: names out of `methods.OFFERED`; the plain model comes first whether it is named or not.
+        methods: names out of `methods.OFFERED`, or directives; the plain model comes first whether it is named or not.
+        half: "tuning" or "reporting" for one half of each set's prompts, None for all.
+        pictures: at least so many of each set, in place of `seeds`.
+        judged: only prompts for which it is written down what the book's judge is to see.
 
     Raises:
         BenchError: nothing is asked, something twice, or something unknown.
@@ -48,6 +51,9 @@ class Question:
     prompts: int | None = None
     seeds: int = 1
     methods: tuple[str, ...] = ("bcu",)
+    half: str | None = None
+    pictures: int | None = None
+    judged: bool = False
 
     def __post_init__(self) -> None:
         names = [*self.sets, *(path.stem for path in self.files)]
@@ -59,20 +65,36 @@ class Question:
                 raise BenchError(f"set {name!r} is asked for twice: each should have a name of its own")
         if not names:
             raise BenchError("no prompts are asked for: give a set or a file of prompts")
-        for field, value in (("seeds", self.seeds), ("prompts of a set", self.prompts)):
+        if self.half not in (None, *HALVES):
+            raise BenchError(f"half {self.half!r} is not known: choose from {', '.join(HALVES)}")
+        counted = (("seeds", self.seeds), ("prompts of a set", self.prompts), ("pictures of a set", self.pictures))
+        for field, value in counted:
             if value is not None and value < 1:
                 raise BenchError(f"the number of {field} is {value}: it should be at least 1")
         self.chosen()
 
     def items(self) -> list[Item]:
         """Every picture, set by set. Raises PromptFileError."""
-        groups: list[tuple[str, Sequence[Prompt]]] = [(name, _prompts(name)) for name in self.sets]
-        groups += [(path.stem, read_prompts(path)) for path in self.files]
+        groups = [(name, set_prompts(name, self.half)) for name in self.sets]
+        groups += [(path.stem, halved(read_prompts(path), self.half)) for path in self.files]
+        return [item for name, prompts in groups for item in self._of(name, prompts)]
+
+    def partial(self) -> list[str]:
+        """A sentence for each set of which the judge knows a part alone."""
+        counts = ((name, set_prompts(name, self.half)) for name in self.sets if self.judged)
+        known = [(name, sum(bool(prompt.things) for prompt in prompts), len(prompts)) for name, prompts in counts]
         return [
-            item
-            for name, prompts in groups
-            for item in items(name, prompts[: self.prompts], len(prompts[: self.prompts]) * self.seeds)
+            f"{name}: {some} of {every} prompts, for the judge and the model know no other things"
+            for name, some, every in known
+            if some < every
         ]
+
+    def _of(self, group: str, prompts: Sequence[Prompt]) -> list[Item]:
+        chosen = [prompt for prompt in prompts if prompt.things or not self.judged][: self.prompts]
+        if not chosen:
+            raise BenchError(f"set {group!r} has no prompt that is asked for: the judge knows the things of none")
+        seeds = self.seeds if self.pictures is None else -(-self.pictures // len(chosen))
+        return items(group, chosen, len(chosen) * seeds)
 
     def chosen(self) -> list[Method]:
         """The methods, the plain model first."""
@@ -189,10 +211,15 @@ def sheets(drawing: Drawing, scorers: Sequence[Scorer], question: Question, fold
     for method in question.chosen()[1:]:
         ours, theirs = found.get(method.name, {}), found.get(PLAIN, {})
         wins, losses = largest(ours, theirs, metrics, SHEET_ROWS * COLUMNS)
-        path = folder / f"sheet-{method.name}.png"
+        path = folder / f"sheet-{_plain_letters(method.name)}.png"
         draw_sheet(drawing, method, asked, wins, losses, path)
         written += [path] if wins or losses else []
     return written
+
+
+def _plain_letters(name: str) -> str:
+    """A method's name as part of a file's: directives hold signs that file names may not have."""
+    return re.sub(r"[^\w.=-]+", "-", name).strip("-")
 
 
 def _columns(group: str, metrics: Sequence[Metric], difference: bool = False) -> list[Column]:
@@ -201,7 +228,3 @@ def _columns(group: str, metrics: Sequence[Metric], difference: bool = False) ->
 
 def _pictures(found: Answer, group: str) -> int:
     return max(figure.value.n for figure in found.figures if figure.group == group)
-
-
-def _prompts(name: str) -> list[Prompt]:
-    return shapes_prompts(name) if name in SHAPES_SETS else attend_and_excite.prompts(name)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from lib_ebca.language.plan import Boost, ContextUpdate, Excite, Plan
+from lib_ebca.language.directives import DirectiveError, parse
+from lib_ebca.language.plan import Boost, ContextUpdate, Edit, Excite, Plan
 
 from .prompts import Prompt
 from .step_rules import Rule
@@ -19,7 +21,8 @@ class Method:
     """One way to make pictures. `family` groups what is tuned together; equal methods have equal names.
 
     `boost` is the factor of the prompt's nouns, of every content word where it names none; `excite` is asked for each
-    of these nouns; `rules` take part in the benchmark alone.
+    of these nouns; `edit` is the strength of an edit for each of the prompt's phrases; `rules` take part in the
+    benchmark alone. `directives` are asked for besides, whatever the prompt.
     """
 
     name: str
@@ -27,14 +30,17 @@ class Method:
     update: ContextUpdate | None = None
     boost: float | None = None
     excite: Excite | None = None
+    edit: float | None = None
     rules: tuple[Rule, ...] = ()
+    directives: Plan = field(default_factory=Plan)
 
     def plan(self, prompt: Prompt) -> Plan:
         """What is asked of the product for this prompt."""
         nouns = dict.fromkeys(prompt.nouns or ("*",))
         boosts = () if self.boost is None else tuple(Boost(noun, self.boost) for noun in nouns)
         excites = () if self.excite is None else tuple(replace(self.excite, word=noun) for noun in nouns)
-        return Plan(self.update, boosts=boosts, excite=excites)
+        edits = () if self.edit is None else tuple(Edit(phrase, self.edit) for phrase in phrases(prompt.text))
+        return self.directives.merged(Plan(self.update, edits, boosts=boosts, excite=excites))
 
     @property
     def size(self) -> float:
@@ -43,6 +49,11 @@ class Method:
         shares = [value for rule in self.rules for value in vars(rule).values() if isinstance(value, float)]
         excited = 0.0 if self.excite is None else self.excite.scale
         return excited + sum(map(abs, shares)) + abs(update.attn) * (self.boost or 1.0) + abs(update.norm)
+
+
+def phrases(text: str) -> tuple[str, ...]:
+    """What a prompt is made of, at " and " and " with ": "a cat", "a red car"."""
+    return tuple(part.strip() for part in re.split(r"\b(?:and|with)\b", text) if part.strip())
 
 
 def bcu(attn: float, norm: float = 0.0, family: str = "bcu", **rest: Any) -> Method:
@@ -74,6 +85,7 @@ OFFERED: dict[str, Callable[[], Method]] = {
     "bcu": lambda: Method("bcu", "bcu", ContextUpdate()),
     "bcu-gentle": lambda: Method("bcu-gentle", "bcu", ContextUpdate(0.005, 0.01)),
     "boosts": lambda: Method("boosts", "boosts", ContextUpdate(), boost=2.5),
+    "edits": lambda: Method("edits", "edits", edit=0.5),
     "excite": lambda: Method("excite", "excite", excite=Excite("*")),
     "excite-bcu": lambda: Method("excite-bcu", "excite", ContextUpdate(), excite=Excite("*")),
     "excite-boosts": lambda: Method("excite-boosts", "excite", ContextUpdate(), boost=2.5, excite=Excite("*")),
@@ -82,7 +94,17 @@ OFFERED: dict[str, Callable[[], Method]] = {
 
 
 def offered(name: str) -> Method:
-    """The method of that name. Raises ValueError, listing the known ones."""
-    if name not in OFFERED:
-        raise ValueError(f"method {name!r} is not known: choose from {', '.join(OFFERED)}")
-    return OFFERED[name]()
+    """The method of that name, or the one that directives such as `<bcu:0.02:0.04>` spell.
+
+    Raises:
+        ValueError: it is neither; the sentence lists the names.
+    """
+    if name in OFFERED:
+        return OFFERED[name]()
+    try:
+        parsed = parse(name)
+    except DirectiveError as error:
+        raise ValueError(f"method {name!r}: {error}") from None
+    if parsed.text.strip() or not parsed.plan.active:
+        raise ValueError(f"method {name!r} is not known: choose from {', '.join(OFFERED)}, or write directives")
+    return Method(name, "directives", directives=parsed.plan)

@@ -9,13 +9,17 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from benchmarks.alignment import attend_and_excite
+from benchmarks.alignment import attend_and_excite, hrv_multi
 from benchmarks.alignment.bench import BenchError, Question
 from benchmarks.alignment.prompt_file import PromptFileError, read_prompts
+from benchmarks.alignment.prompts import HALVES, Prompt
+from benchmarks.alignment.protocols import PROTOCOLS, SETS, set_prompts
 from benchmarks.alignment.results import read_lines
 from cli.main import app
+from lib_ebca.language.directives import parse
 
 PUBLISHED = Path(__file__).parents[3] / "shared" / "data" / "ae_prompts_276.json"
+HRV_LISTS = PUBLISHED.parent / "hrv" / "applications" / "benchmark_prompts"
 SMALL = ("--limit", "2", "--steps", "2", "--batch-size", "3", "--device", "cpu")
 
 
@@ -99,6 +103,11 @@ def test_own_prompts_by_clip(tiny_folder: Path, clip_folder: Path, tmp_path: Pat
         (("--set", "four"), "set 'four' is not known: choose from one, two"),
         (("--set", "one", "--set", "one"), "asked for twice"),
         (("--methods", "magic"), "method 'magic' is not known: choose from plain, bcu"),
+        (("--methods", "<bcu:much>"), "method '<bcu:much>': "),
+        (("--methods", "a cat <bcu>"), "or write directives"),
+        (("--half", "first"), "half 'first' is not known: choose from tuning, reporting"),
+        (("--protocol", "taste"), "--protocol 'taste' is not known: choose from attend-and-excite, hrv-multi"),
+        (("--protocol", "hrv-multi", "--set", "one"), "--protocol brings its own prompts"),
         (("--shard", "3"), "--shard '3': it should be I/N"),
         (("--shard", "3/2"), "shard 3/2 is none"),
         (("--seeds", "0"), "the number of seeds is 0"),
@@ -118,7 +127,7 @@ def test_bad_input_is_told_in_one_sentence(
         *SMALL,
         "--out",
         tmp_path / "out",
-        *(("--set", "one") if arguments[0] in ("--methods", "--shard", "--seeds") else ()),
+        *(("--set", "one") if arguments[0] in ("--methods", "--shard", "--seeds", "--half") else ()),
         *arguments,
     )
     assert result.exit_code == 2
@@ -151,6 +160,57 @@ def test_questions_keep_plain_first_and_limit_prompts() -> None:
     assert [item.seed for item in question.items()] == [0, 0, 0, 1, 1, 1]
     with pytest.raises(BenchError, match="no prompts are asked for"):
         Question(())
+
+
+def test_halves_share_no_prompt_and_are_all() -> None:
+    for name in SETS:
+        tuning, reporting = (set_prompts(name, half) for half in HALVES)
+        every = {prompt.text for prompt in set_prompts(name)}
+        texts = [{prompt.text for prompt in half} for half in (tuning, reporting)]
+        assert not texts[0] & texts[1] and texts[0] | texts[1] == every
+        assert [p.text for p in tuning] == [p.text for p in set_prompts(name, "tuning")]
+    with pytest.raises(ValueError, match="half 'best'"):
+        set_prompts("animal-animal", "best")
+
+
+def test_a_protocol_has_enough_pictures_of_each_set() -> None:
+    for protocol in PROTOCOLS.values():
+        question = Question(protocol.sets, methods=protocol.methods, pictures=protocol.pictures)
+        counts = Counter(item.group for item in question.items())
+        assert set(counts) == set(protocol.sets) and min(counts.values()) >= 500
+        assert [method.name for method in question.chosen()] == list(protocol.methods)
+        assert len({(item.group, item.prompt.text, item.seed) for item in question.items()}) == sum(counts.values())
+
+
+def test_methods_may_be_directives() -> None:
+    (_, method, edits) = Question(("animal-animal",), methods=("<bcu:0.02:0.04> <boost:*:2>", "edits")).chosen()
+    pair = Prompt("a cat with a red bow", nouns=("cat", "bow"))
+    assert method.plan(pair) == parse("<bcu:0.02:0.04> <boost:*:2>").plan
+    assert [(e.text, e.strength) for e in edits.plan(pair).edits] == [("a cat", 0.5), ("a red bow", 0.5)]
+
+
+def test_prompts_of_head_relevance_vectors() -> None:
+    plain, coloured = (hrv_multi.prompts(name) for name in hrv_multi.SETS)
+    assert len({frozenset(p.nouns) for p in plain}) == len(plain) == 66 and len({p.text for p in coloured}) == 150
+    known = [p for p in plain if p.things]
+    assert len(known) == 21 and all({t.noun for t in p.things} == set(p.nouns) for p in known)
+    assert all(len({t.colour for t in p.things}) == 2 for p in coloured if p.things)
+    question = Question(hrv_multi.SETS, judged=True)
+    assert {item.prompt.text for item in question.items() if item.group == "hrv-animals"} == {p.text for p in known}
+    assert question.partial()[0].startswith("hrv-animals: 21 of 66 prompts")
+    with pytest.raises(ValueError, match="'animals'"):
+        hrv_multi.prompts("animals")
+
+
+@pytest.mark.skipif(not HRV_LISTS.exists(), reason="the published lists are not part of the repository")
+def test_prompts_of_head_relevance_vectors_against_the_published_lists() -> None:
+    """Equal but for what was drawn at random there."""
+    plain = (HRV_LISTS / "multi_concept_type1_prompts.txt").read_text().splitlines()
+    ours = {frozenset(p.text.split()) for p in hrv_multi.prompts("hrv-animals")}
+    assert {frozenset(line.split()) for line in plain if line.strip()} == ours
+    coloured = (HRV_LISTS / "multi_concept_type2_prompts.txt").read_text().split()
+    words = {word for p in hrv_multi.prompts("hrv-coloured-animals") for word in p.text.split()}
+    assert set(coloured) == words
 
 
 def test_attend_and_excite_templates() -> None:
