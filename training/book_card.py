@@ -38,11 +38,12 @@ def sample_prompts(contents: Contents) -> list[str]:
 
 def write_book_card(shop: Workshop) -> None:
     """Write README.md, card.json and samples.png into OUT/model, from what the earlier stages left."""
-    start = shop.recipe.start
+    start = None if shop.recipe.start is None else Path(shop.recipe.start)
     facts = {
         "parameters": count_parameters(shop.model),
         "bytes": sum(p.stat().st_size for p in shop.model.glob("*/*.safetensors")),
-        "recipe": {**shop.recipe.as_dict(), "start": start and Path(start).name},
+        "recipe": {**shop.recipe.as_dict(), "start": start and start.name},
+        "before": [] if start is None else earlier_runs(start),
         "runs": runs_of(shop.work),
         "latents": json.loads((shop.work / "latents.json").read_text(encoding="utf-8")),
         "evaluation": json.loads((shop.model / "evaluation.json").read_text(encoding="utf-8")),
@@ -54,6 +55,16 @@ def write_book_card(shop: Workshop) -> None:
         prompts = [p for p in sample_prompts(contents_of(shop)) for _ in range(SAMPLE_COLUMNS)]
         pictures = draw_pictures(pipeline, prompts, 1, GUIDANCE, facts["evaluation"]["steps"], SAMPLE_COLUMNS)
         contact_sheet(pictures, SAMPLE_COLUMNS).save(shop.model / "samples.png")
+
+
+def earlier_runs(start: Path) -> list[dict[str, Any]]:
+    """World and steps of every training that led to a model, as its card has them, the oldest first."""
+    path = start / "card.json"
+    if not path.exists():
+        return []
+    card = json.loads(path.read_text(encoding="utf-8"))
+    own = {"world": card["recipe"].get("world", "shapes"), "steps": card["runs"]["denoiser"]["steps"]}
+    return [*card.get("before", []), own]
 
 
 def book_readme(facts: dict[str, Any], contents: Contents) -> str:
@@ -101,6 +112,9 @@ def _making(facts: dict[str, Any]) -> list[str]:
     ]
     if recipe["start"]:
         lines += [f"- It began with the weights of the model `{recipe['start']}` (`--start`)."]
+    if facts["before"]:
+        told = ", ".join(f"{run['steps']:,} on {run['world']}" for run in facts["before"])
+        lines += [f"- Steps of UNet and text encoder before that: {told}."]
     if "vae" in runs:
         lines += [
             f"- VAE: {runs['vae']['steps']} steps of {recipe['vae_batch']} pictures, {runs['vae']['minutes']:.0f} min "

@@ -31,8 +31,7 @@ PUBLISHED = {
     "multi-concept": "<bcu:0.01:0.02:schedule=reverse_step>",
     "stylise": "<edit:Water colors, Watercolor painting, Watercolor:1.1:from=0.2:attn=0.0004:norm=0.0004>",
     "cat-and-dog": "<excite:cat> <excite:dog>",
-    "cat-to-dog": "<edit:dog:0.75:from=0.5:attn=0.0006:norm=0.0006> "
-    "<edit:cat:-0.65:from=0.5:attn=0.0005:norm=0.0005>",
+    "cat-to-dog": "<edit:dog:0.75:from=0.5:attn=0.0006:norm=0.0006> <edit:cat:-0.65:from=0.5:attn=0.0005:norm=0.0005>",
     "horse-to-zebra": "<edit:zebra:0.6:from=0.3:attn=0.0005:norm=0.0005> "
     "<edit:brown horse:-0.5:from=0.3:attn=0.0004:norm=0.0004>",
     "faces": "<edit:a goat, a photography of a goat:0.6:from=0.35:attn=0.001:norm=0.001:gfrom=0.3>",

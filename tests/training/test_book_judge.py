@@ -12,6 +12,7 @@ from transformers import CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
 from training.book import TINY_WIDTHS, prompt_sets, rates
+from training.book_card import earlier_runs
 from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
@@ -61,6 +62,16 @@ def test_prompts_ask_for_what_they_say() -> None:
     pair = sets["two animals"][:1]
     both = [tuple(Sighting(w.noun, None, 1.0, 1.0) for w in pair[0].wanted)]
     assert rates(pair, both)["exact"].rate == 1 and rates(pair, [both[0][:1]])["neglected"].rate == 1
+
+
+def test_a_card_tells_the_trainings_that_led_to_a_model(tmp_path: Path) -> None:
+    assert earlier_runs(tmp_path) == []
+    card = {"recipe": {}, "runs": {"denoiser": {"steps": 7000}}}
+    (tmp_path / "card.json").write_text(json.dumps(card), encoding="utf-8")
+    assert earlier_runs(tmp_path) == [{"world": "shapes", "steps": 7000}]
+    second = {"recipe": {"world": "primer"}, "runs": {"denoiser": {"steps": 9}}, "before": earlier_runs(tmp_path)}
+    (tmp_path / "card.json").write_text(json.dumps(second), encoding="utf-8")
+    assert earlier_runs(tmp_path) == [{"world": "shapes", "steps": 7000}, {"world": "primer", "steps": 9}]
 
 
 @pytest.mark.slow
