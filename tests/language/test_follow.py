@@ -79,3 +79,9 @@ def test_bad_fields_are_named(asked: dict[str, Any]) -> None:
 def test_a_plan_takes_a_follow_alone() -> None:
     with pytest.raises(PlanError, match="follow is 0: it should be a Follow or None"):
         Plan(follow=0)  # type: ignore[arg-type]  # the wrong type is what is tested
+
+
+def test_words_and_weights_are_pairs_however_they_were_given() -> None:
+    follow = Follow(0, words={"cat": 0.4}, weights={"red": 2.0, "hat": -1.0})
+    assert follow.word_weights == (("red", 2.0), ("hat", -1.0))
+    assert [word for word, _ in follow.word_spans] == ["cat"]

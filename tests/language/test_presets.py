@@ -43,6 +43,13 @@ def test_every_number_is_the_published_one() -> None:
     assert {name: found.plan for name, found in PRESETS.items()} == {
         name: parse(directives).plan for name, directives in PUBLISHED.items()
     }
+    # The authors' editorial contexts go on from where the step before left them.
+    assert [name for name, found in PRESETS.items() if found.drift] == [
+        "stylise",
+        "cat-to-dog",
+        "horse-to-zebra",
+        "faces",
+    ]
 
 
 def test_cat_to_dog_is_the_published_setting() -> None:
