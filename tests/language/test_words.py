@@ -171,3 +171,10 @@ def test_an_inversion_of_several_vectors_is_one_word() -> None:
     assert len(words(tokenised, clip)) == 5
     assert rows(tokenised, "<toy>", None, clip) == (2, 3, 4)
     assert rows(tokenised, "<one> cat", None, clip) == (6, 7)
+
+
+def test_an_error_lists_at_most_four_hundred_letters() -> None:
+    whole, cut = ("a" * 199, "b" * 199), ("a" * 199, "b" * 200)
+    assert str(WordError("c", whole, "is none")).endswith(", ".join(whole))
+    listed = str(WordError("c", cut, "is none")).split("prompt are: ")[1]
+    assert len(listed) == 400 and "…" in listed
