@@ -39,10 +39,11 @@ def draw_as_webui(
     started = time.perf_counter()
     settings = recipes[0].settings
     width, height = settings.width or 0, settings.height or 0
-    recording = {"record_energies": record_energies, "record_maps": record_maps}
     hires = settings.hires if known is None else None
     if hires is None:
-        made, run = _passed(model, recipes, advance, (width, height), settings.steps, known, "pt", **recording)
+        made, run = _passed(
+            model, recipes, advance, (width, height), settings.steps, known, "pt", record_energies, record_maps
+        )
     else:
         from lib_ebca.hosts.webui_samplers import Known
 
@@ -51,7 +52,7 @@ def draw_as_webui(
         across, down = (hires.side(side) // factor for side in (width, height))
         known = Known(hires.enlarged(small.float().cpu(), across, down), hires.strength, all_steps=True)
         size, steps = (across * factor, down * factor), hires.steps or settings.steps
-        made, run = _passed(model, recipes, advance, size, steps, known, "pt", **recording)
+        made, run = _passed(model, recipes, advance, size, steps, known, "pt", record_energies, record_maps)
         for sentence in first.comments:
             run.tell(sentence)
     refuse_endless(made, recipes)
@@ -66,7 +67,8 @@ def _passed(
     steps: int,
     known: Known | None,
     output: str,
-    **recording: bool,
+    record_energies: bool = False,
+    record_maps: bool = False,
 ) -> tuple[Tensor, Run]:
     """One pass at a size of width and height: pictures in [0, 1], or with the output "latent" what they would be of."""
     import torch
@@ -92,10 +94,11 @@ def _passed(
         pipe,
         plans,
         mask=None if known is None else known.repainted,
+        record_energies=record_energies,
+        record_maps=record_maps,
         drift=settings.drift,
         vectors=vectors_of(model, settings, plans),
         as_webui=True,
-        **recording,
     )
 
     def stepped(pipe: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:

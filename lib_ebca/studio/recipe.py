@@ -199,7 +199,7 @@ def from_text(text: str) -> tuple[Recipe, Source]:
         get("Model hash", ""),
         hashes,
         foreign.unread_fields(info.fields),
-        noise_assumed=RNG not in info.fields and not written_by_us and "Version" in info.fields,
+        noise_assumed=RNG not in info.fields and not written_by_us and "Seed" in info.fields,
     )
     return recipe, source
 

@@ -99,16 +99,6 @@ def test_hires_fix_stands_in_the_picture_and_comes_out_again(
     assert "not read here" not in again.output
 
 
-def test_an_upscaler_that_is_not_here_is_told() -> None:
-    text = (
-        "a cat\nSteps: 5, Sampler: Euler, CFG scale: 7, Seed: 1, Denoising strength: 0.5, Hires upscale: 2, "
-        "Hires upscaler: ESRGAN_4x, RNG: CPU, Version: v1.10.1"
-    )
-    made, source = recipe.from_text(text)
-    assert made.settings.hires is None
-    assert source.unread == ("Denoising strength", "Hires upscale", "Hires upscaler")
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
