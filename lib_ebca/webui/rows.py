@@ -34,8 +34,8 @@ class RowLedger:
         """The rows of the next call, or None if they cannot be known.
 
         A full set of rows that comes again with the same context is a host that runs the network several times for one
-        step (tiles). More rows than the step has left, of which each reads what a prompt of the step was encoded to, are
-        a call beside the step's own (perturbed guidance, which sends the prompts on either side): all of them are
+        step (tiles). More rows than the step has left, of which each reads what a prompt of the step was encoded to,
+        are a call beside the step's own (perturbed guidance, which sends the prompts on either side): all of them are
         conditional.
 
         Args:
