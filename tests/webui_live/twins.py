@@ -89,6 +89,11 @@ class Pair:
         if (hires := twin.hires) is not None:
             more |= {"enable_hr": True, "hr_scale": hires.scale, "hr_upscaler": hires.upscaler}
             more |= {"hr_second_pass_steps": hires.steps, "denoising_strength": hires.strength}
+        # Set, not overridden: the WebUI takes an override back only where its file has the setting.
+        with self.webui.settings(randn_source=twin.noise.upper()):
+            return self._made(twin, more)
+
+    def _made(self, twin: Twin, more: dict[str, Any]) -> tuple[bytes, ...]:
         made = self.webui.make(
             prompt=twin.prompt,
             negative_prompt=twin.negative,
@@ -100,7 +105,7 @@ class Pair:
             width=self.theirs,
             height=self.theirs,
             batch_size=twin.count,
-            override_settings={"CLIP_stop_at_last_layers": twin.clip_skip, "randn_source": twin.noise.upper()},
+            override_settings={"CLIP_stop_at_last_layers": twin.clip_skip},
             **more,
         )
         # With several pictures a grid of them stands first.
