@@ -44,6 +44,13 @@ ScheduleOption = Annotated[
     str | None,
     typer.Option(help="With --sampling webui: its schedule type, such as 'SGM Uniform'.  (default: Automatic)"),
 ]
+NoiseOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="cpu|nv",
+        help="With --sampling webui: whose noise, a CPU's or an NVIDIA GPU's, which is computed.  (default: cpu)",
+    ),
+]
 StepsOption = Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")]
 CfgOption = Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")]
 WidthOption = Annotated[int | None, typer.Option(help="Width to work at.  (default: near the photograph's own)")]

@@ -15,6 +15,7 @@ from lib_ebca.studio.pictures import output_folder
 from lib_ebca.studio.recipe import Lora, Settings
 
 from . import outputs, progress
+from .hires_options import HiresOption, HiresStepsOption, HiresStrengthOption, UpscalerOption, asked_hires
 from .options import (
     AllowPickleOption,
     BcuOption,
@@ -30,7 +31,7 @@ from .options import (
     TrustOption,
     VectorsOption,
 )
-from .photo_options import ModelsOption, PresetOption, SamplingOption, ScheduleOption, asked_plan
+from .photo_options import ModelsOption, NoiseOption, PresetOption, SamplingOption, ScheduleOption, asked_plan
 
 if TYPE_CHECKING:
     from lib_ebca.studio.generate import Drawn
@@ -73,6 +74,11 @@ def txt2img(
     ] = None,
     sampling: SamplingOption = None,
     schedule: ScheduleOption = None,
+    noise: NoiseOption = None,
+    hires: HiresOption = None,
+    hires_upscaler: UpscalerOption = None,
+    hires_steps: HiresStepsOption = None,
+    hires_strength: HiresStrengthOption = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.  (default: 50)")] = None,
     cfg: Annotated[float | None, typer.Option(help="Guidance scale; 1 turns guidance off.  (default: 7.5)")] = None,
     width: Annotated[int | None, typer.Option(help="In pixels.  (default: the model's own)")] = None,
@@ -129,6 +135,7 @@ def txt2img(
         "sampler": sampler,
         "sampling": sampling,
         "schedule": schedule,
+        "noise": noise,
         "steps": steps,
         "guidance": cfg,
         "width": width,
@@ -145,6 +152,7 @@ def txt2img(
     if again is not None and not prompts and not prompts_file:
         task.refuse_other(request.parameters_in(again), "txt2img")
     asked = Settings() if recorded is None else recorded.settings
+    given["hires"] = asked_hires(asked.hires, hires, hires_upscaler, hires_steps, hires_strength)
     asked = settings.checked(replace(asked, **{name: value for name, value in given.items() if value is not None}))
     prompts = [*(prompts or ()), *(request.prompts_in(prompts_file) if prompts_file else ())]
     wanted = request.wanted(prompts, plan, recorded)

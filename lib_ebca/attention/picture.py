@@ -155,11 +155,13 @@ class Rows:
         picture: number of each row's picture.
         conditional: whether the row is on the conditional side.
         copies: how often a host repeats each row's context to bring it to the length of the others; empty for once.
+        beside: whether it is a further evaluation of the same step, of which nothing is recorded.
     """
 
     picture: tuple[int, ...]
     conditional: tuple[bool, ...]
     copies: tuple[int, ...] = ()
+    beside: bool = False
 
     def copies_of(self, row: int) -> int:
         """How often a row holds its context."""

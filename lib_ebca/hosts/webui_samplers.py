@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from lib_ebca.methods import sampling, sampling_timesteps
+from lib_ebca.methods.gpu_noise import GpuNoise
 from lib_ebca.methods.noise_levels import SCHEDULES, ConsistencyTable, NoiseTable, align_your_steps, timesteps
 from lib_ebca.methods.sampling import Answer, Conversation, Denoise, Draw
 
 AUTOMATIC = "Automatic"
 NAMES_OF_SCHEDULES = (AUTOMATIC, *SCHEDULES, "Beta")
+Noise = Callable[[Sequence[int]], Tensor]
+"""Gives the next normal tensor of a shape, float32 on the CPU."""
+
+
+def _cpu_noise(seed: int) -> Noise:
+    generator = torch.Generator().manual_seed(seed)
+    return lambda shape: torch.randn(tuple(shape), generator=generator)
+
+
+NOISES: dict[str, Callable[[int], Noise]] = {"cpu": _cpu_noise, "nv": GpuNoise}
+"""From a seed to the numbers that grow from it, by the WebUI's names of where they are drawn, in small letters."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +124,7 @@ def walk(
     seeds: Sequence[int],
     known: Known | None = None,
     xl: bool = False,
+    source: Callable[[int], Noise] = _cpu_noise,
 ) -> Walk:
     """The pass of a sampler, as the WebUI makes it.
 
@@ -124,6 +138,7 @@ def walk(
         seeds: one for each picture; Brownian paths grow from them.
         known: the picture to start from, or None.
         xl: whether the model is SDXL, for Align Your Steps.
+        source: of NOISES, for the Brownian paths.
 
     Raises:
         ValueError: there are too few steps for the walk.
@@ -139,7 +154,7 @@ def walk(
     if len(taken) < 2:
         raise ValueError(f"{executed + 1} steps of {laid_out} leave nothing to walk: raise the steps or the strength")
     start = noise * taken[0] if known is None else known.latents + noise * taken[0]
-    path = brownian(sigmas, noise, seeds) if sampler.brownian else lambda sigma, target: draw()
+    path = brownian(sigmas, noise, seeds, source) if sampler.brownian else lambda sigma, target: draw()
     keep = None if known is None else known.kept
     conversation = _ended(sampler.walk(start, taken, sampling.denoiser(table, keep), path), known)
     silent = sampler.walk(torch.zeros(1), taken, sampling.denoiser(table), lambda sigma, target: torch.zeros(1))
@@ -166,21 +181,43 @@ def beta(count: int, table: NoiseTable) -> Tensor:
     return torch.tensor([*(low + float(stats.beta.ppf(each, 0.6, 0.6)) * (high - low) for each in places), 0.0])
 
 
-def brownian(sigmas: Tensor, noise: Tensor, seeds: Sequence[int]) -> Draw:
+def brownian(sigmas: Tensor, noise: Tensor, seeds: Sequence[int], source: Callable[[int], Noise] = _cpu_noise) -> Draw:
     """Noise from Brownian paths over sigma, one for each seed, normal for each stretch."""
     import torchsde
 
     low, high = sigmas[sigmas > 0].min(), sigmas.max()
-    paths = [torchsde.BrownianTree(low, torch.zeros_like(noise[0]), high, entropy=seed) for seed in seeds]
+    with _grown_from(source):
+        paths = [torchsde.BrownianTree(low, torch.zeros_like(noise[0]), high, entropy=seed) for seed in seeds]
 
     def draw(sigma: Tensor, target: Tensor) -> Tensor:
-        with warnings.catch_warnings():
+        with _grown_from(source), warnings.catch_warnings():
             # The ends of the path are rounded inside, and it says so of each.
             warnings.filterwarnings("ignore", message="Should have t", category=UserWarning)
             # The path is walked downwards: from the larger level to the smaller one.
             return torch.stack([-path(target, sigma) for path in paths]) / (sigma - target).abs().sqrt()
 
     return draw
+
+
+@contextmanager
+def _grown_from(source: Callable[[int], Noise]) -> Iterator[None]:
+    """Within the block torchsde's trees grow from these numbers, as the WebUI makes them do.
+
+    The package takes no generator of ours: where its own numbers are not the right ones, its function is replaced.
+    """
+    if source is _cpu_noise:
+        yield
+        return
+    from torchsde._brownian import brownian_interval
+
+    def grown(size: Sequence[int], dtype: torch.dtype, device: torch.device, seed: int) -> Tensor:
+        return source(int(seed))(size).to(device, dtype)
+
+    own, brownian_interval._randn = brownian_interval._randn, grown
+    try:
+        yield
+    finally:
+        brownian_interval._randn = own
 
 
 def asked_at(conversation: Conversation) -> tuple[float, ...]:

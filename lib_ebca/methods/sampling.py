@@ -126,11 +126,17 @@ def dpmpp_2s_ancestral(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: D
 
 
 def dpmpp_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
-    """DPM-Solver++ for the stochastic equation, by its midpoint in log sigma."""
+    """DPM-Solver++ for the stochastic equation, by its midpoint in log sigma.
+
+    Levels go through their logarithms to the last bit as k-diffusion's do: over a stretch dt a Brownian path moves by
+    the root of dt, so that the rounding of a level is seen in the noise thousandfold.
+    """
     for sigma, target in pairwise(sigmas):
         latent, denoised = yield from denoise(latent, sigma)
         if target > 0:
-            middle = (sigma * target) ** 0.5
+            begin, end = -sigma.log(), -target.log()
+            half = begin + (end - begin) * 0.5
+            sigma, middle, target = (each.neg().exp() for each in (begin, half, end))
             halfway = _renoised(latent, denoised, sigma, middle, draw)
             halfway, denoised = yield from denoise(halfway, middle)
         latent = _renoised(latent, denoised, sigma, target, draw)

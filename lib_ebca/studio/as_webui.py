@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from torch import Tensor
 
+    from lib_ebca.hosts.run import Run
     from lib_ebca.hosts.webui_samplers import Known
     from lib_ebca.studio.loading import Model
     from lib_ebca.studio.progress import Advance
@@ -31,25 +32,62 @@ def draw_as_webui(
 ) -> Drawn:
     """Like :func:`lib_ebca.studio.generate.draw`, in the WebUI's way; `known` is a picture to start from.
 
+    Where hires fix is asked for, what is recorded is of its second pass.
+
     Raises UserError where the sampler cannot make the walk.
     """
+    started = time.perf_counter()
+    settings = recipes[0].settings
+    width, height = settings.width or 0, settings.height or 0
+    hires = settings.hires if known is None else None
+    if hires is None:
+        made, run = _passed(
+            model, recipes, advance, (width, height), settings.steps, known, "pt", record_energies, record_maps
+        )
+    else:
+        from lib_ebca.hosts.webui_samplers import Known
+
+        factor = model.pipe.vae_scale_factor
+        small, first = _passed(model, recipes, advance, (width, height), settings.steps, None, "latent")
+        across, down = (hires.side(side) // factor for side in (width, height))
+        known = Known(hires.enlarged(small.float().cpu(), across, down), hires.strength, all_steps=True)
+        size, steps = (across * factor, down * factor), hires.steps or settings.steps
+        made, run = _passed(model, recipes, advance, size, steps, known, "pt", record_energies, record_maps)
+        for sentence in first.comments:
+            run.tell(sentence)
+    refuse_endless(made, recipes)
+    return Drawn(tuple(cut_off(picture) for picture in made), run, time.perf_counter() - started)
+
+
+def _passed(
+    model: Model,
+    recipes: Sequence[Recipe],
+    advance: Advance,
+    size: tuple[int, int],
+    steps: int,
+    known: Known | None,
+    output: str,
+    record_energies: bool = False,
+    record_maps: bool = False,
+) -> tuple[Tensor, Run]:
+    """One pass at a size of width and height: pictures in [0, 1], or with the output "latent" what they would be of."""
     import torch
 
     from lib_ebca.hosts.diffusers import energy_attention
+    from lib_ebca.hosts.webui_samplers import NOISES
     from lib_ebca.hosts.webui_scheduler import WalkScheduler
     from lib_ebca.language.directives import parse
 
-    settings, pipe = recipes[0].settings, model.pipe
-    generators = [torch.Generator().manual_seed(recipe.seed) for recipe in recipes]
+    settings, pipe, (width, height) = recipes[0].settings, model.pipe, size
+    drawing = [NOISES[settings.noise](recipe.seed) for recipe in recipes]
     factor = pipe.vae_scale_factor
-    shape = (1, pipe.unet.config.in_channels, (settings.height or 0) // factor, (settings.width or 0) // factor)
+    shape = (1, pipe.unet.config.in_channels, height // factor, width // factor)
 
     def noise() -> Tensor:
-        return torch.cat([torch.randn(shape, generator=generator) for generator in generators])
+        return torch.cat([draw(shape) for draw in drawing])
 
-    started = time.perf_counter()
     scheduler = WalkScheduler(model.scheduler_config.get("prediction_type", "epsilon"))
-    scheduler.follow(_walk(model, recipes, noise, known), settings.steps)
+    scheduler.follow(_walk(model, recipes, steps, noise, known), steps)
     pipe.scheduler = scheduler
     plans = [recipe.plan for recipe in recipes]
     attention = energy_attention(
@@ -68,20 +106,19 @@ def draw_as_webui(
         return tensors
 
     with attention as run:
-        pictures = pipe(
+        made: Tensor = pipe(
             prompt=[parse(recipe.prompt).text for recipe in recipes],
             negative_prompt=[recipe.settings.negative for recipe in recipes] if settings.negative else None,
-            num_inference_steps=settings.steps,
+            num_inference_steps=steps,
             guidance_scale=settings.guidance,
-            width=settings.width,
-            height=settings.height,
+            width=width,
+            height=height,
             clip_skip=settings.clip_skip - 1 or None,
             latents=scheduler.first.to(pipe.unet.device, pipe.unet.dtype),
             callback_on_step_end=stepped,
-            output_type="pt",
+            output_type=output,
         ).images
-    refuse_endless(pictures, recipes)
-    return Drawn(tuple(cut_off(picture) for picture in pictures), run, time.perf_counter() - started)
+    return made, run
 
 
 def known_to_webui(model: Model, image: Image, strength: float, mask: Image | None = None) -> Known:
@@ -123,8 +160,8 @@ def cut_off(picture: Tensor) -> Image:
     return Image.fromarray((255.0 * values).astype(np.uint8))
 
 
-def _walk(model: Model, recipes: Sequence[Recipe], noise: Any, known: Known | None) -> Any:
-    from lib_ebca.hosts.webui_samplers import AUTOMATIC, walk
+def _walk(model: Model, recipes: Sequence[Recipe], steps: int, noise: Any, known: Known | None) -> Any:
+    from lib_ebca.hosts.webui_samplers import AUTOMATIC, NOISES, walk
     from lib_ebca.hosts.webui_scheduler import table_of
 
     settings = recipes[0].settings
@@ -132,13 +169,14 @@ def _walk(model: Model, recipes: Sequence[Recipe], noise: Any, known: Known | No
         return walk(
             str(settings.sampler),
             settings.schedule or AUTOMATIC,
-            settings.steps,
+            steps,
             noise(),
             table_of(model.scheduler_config),
             noise,
             seeds=[recipe.seed for recipe in recipes],
             known=known,
             xl=hasattr(model.pipe, "text_encoder_2"),
+            source=NOISES[settings.noise],
         )
     except ValueError as error:
         raise UserError(str(error)) from None

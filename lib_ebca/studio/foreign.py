@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from lib_ebca.language.checks import meant, shortened
 from lib_ebca.language.scanning import FORMS
+from lib_ebca.studio import hires
 
 _TAG = re.compile(r"<(?:lora|lyco|hypernet):[^<>]+>", re.IGNORECASE)
 _SCHEDULED = re.compile(r"(?<!\\)\[[^\[\]|]*:\s*[0-9]*\.?[0-9]+\s*\]")
@@ -18,7 +19,7 @@ _AND = re.compile(r"\bAND\b")
 _READ = frozenset(
     {
         *("Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model", "Model hash", "Clip skip"),
-        *("Version", "Lora hashes"),
+        *("Version", "Lora hashes", "RNG"),
     }
 )
 _NAMED = 8  # fields in a sentence
@@ -50,10 +51,11 @@ def unread_in_prompt(prompt: str) -> tuple[str, ...]:
 def unread_fields(fields: Mapping[str, str]) -> tuple[str, ...]:
     """The names of a picture's fields that somebody else's program acted on, and nothing here reads."""
     ours = "EBCA task" in fields
+    read = _READ.union(hires.read_fields(fields))
     unread = [
         name
         for name in fields
-        if name not in _READ and not name.startswith("EBCA") and not (name == "Denoising strength" and ours)
+        if name not in read and not name.startswith("EBCA") and not (name == "Denoising strength" and ours)
     ]
     return tuple(unread)
 

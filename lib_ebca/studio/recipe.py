@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from lib_ebca.language.directives import write
-from lib_ebca.studio import foreign, infotext, recorded, samplers
+from lib_ebca.studio import foreign, hires, infotext, recorded, samplers
+from lib_ebca.studio.hires import Hires
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.version import __version__
 
@@ -18,6 +19,7 @@ EMBEDDED_DEFAULT = "shapes"
 MOST_TOGETHER = 1024  # pictures of one batch
 OURS = "EBCA"
 SCHEDULE = "Schedule type"
+RNG = "RNG"
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,8 @@ class Settings:
 
     `clip_skip` counts as the WebUI does: 1 is the text encoder's last layer. `device` is a torch device type.
     `vectors` is a file of head relevance vectors, None for those that belong to the model.
-    `sampling` is of samplers.SAMPLING: whose samplers, noise and rounding; `schedule` is the WebUI's alone.
+    `sampling` is of samplers.SAMPLING: whose samplers, noise and rounding; `schedule`, `noise` (of samplers.NOISES) and
+    `hires` are the WebUI's alone.
     """
 
     model: str = EMBEDDED_DEFAULT
@@ -69,6 +72,8 @@ class Settings:
     vectors: str | None = None
     sampling: str = "diffusers"
     schedule: str | None = None
+    noise: str = samplers.CPU
+    hires: Hires | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +97,7 @@ class Source:
     """Name and hash of the files a recipe was carried out with.
 
     `unread` names what a picture's text says besides, and nothing here acts on; `other_hashes` are the model's in other
-    forms of the same weights.
+    forms of the same weights; `noise_assumed` tells that the text does not say where the noise was drawn.
     """
 
     model: str
@@ -100,6 +105,7 @@ class Source:
     lora_hashes: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
     other_hashes: tuple[str, ...] = ()
+    noise_assumed: bool = False
 
 
 def to_text(recipe: Recipe, source: Source) -> str:
@@ -114,6 +120,10 @@ def to_text(recipe: Recipe, source: Source) -> str:
         "Model hash": source.model_hash,
         "Model": source.model,
     }
+    # Without it the WebUI takes a GPU's, which the pictures drawn here never have.
+    fields[RNG] = settings.noise.upper()
+    if settings.hires is not None:
+        fields |= settings.hires.fields()
     if settings.clip_skip != 1:
         fields["Clip skip"] = str(settings.clip_skip)
     if plan := write(recipe.plan):
@@ -178,11 +188,29 @@ def from_text(text: str) -> tuple[Recipe, Source]:
         clip_skip=_whole(info.fields, "Clip skip", Settings.clip_skip),
         drift=get(f"{OURS} drift") == "True",
         vectors=get(f"{OURS} vectors"),
+        noise=_noise(get(RNG), written_by_us),
+        hires=hires.read(info.fields) if sampling == samplers.WEBUI else None,
     )
     plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan
     recipe = Recipe(settings, prompt, plan, _whole(info.fields, "Seed", -1), batch, position)
     hashes = tuple(recorded.numbered(info.fields, f"{OURS} lora hash"))
-    return recipe, Source(get("Model", ""), get("Model hash", ""), hashes, foreign.unread_fields(info.fields))
+    source = Source(
+        get("Model", ""),
+        get("Model hash", ""),
+        hashes,
+        foreign.unread_fields(info.fields),
+        noise_assumed=RNG not in info.fields and not written_by_us and "Seed" in info.fields,
+    )
+    return recipe, source
+
+
+def _noise(written: str | None, by_us: bool) -> str:
+    """The WebUI leaves the field out where the noise is a GPU's."""
+    if written is None:
+        return samplers.CPU if by_us else samplers.NV
+    if written.lower() not in (*samplers.NOISES, "gpu"):
+        raise recorded.refused(RNG, written, "CPU, GPU or NV")
+    return samplers.CPU if written.lower() == samplers.CPU else samplers.NV
 
 
 def _plan(written: str) -> Plan:

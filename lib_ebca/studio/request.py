@@ -197,7 +197,8 @@ def differences(made_with: Source, loaded: Source) -> tuple[str, ...]:
         for what, name, then, other, now in pairs
         if then and then != now and then not in loaded.other_hashes
     )
-    return (*differing, *foreign.told(made_with.unread))
+    assumed = "Its text names no RNG: the noise was taken for a GPU's. If it was a CPU's or a Mac's, add --noise cpu."
+    return (*differing, *((assumed,) if made_with.noise_assumed else ()), *foreign.told(made_with.unread))
 
 
 def check_words(wanted: Wanted, tokenizer: object) -> None:

@@ -52,6 +52,9 @@ WEBUI_SCHEDULES = (
 )
 """Of :mod:`lib_ebca.hosts.webui_samplers`, here without what they need."""
 
+CPU, NV = NOISES = ("cpu", "nv")
+"""Whose numbers the noise is made of: a CPU's, or those that an NVIDIA GPU gives, which are computed here."""
+
 DEFAULT = "PLMS"
 """With which the published results were made."""
 

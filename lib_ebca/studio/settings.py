@@ -45,11 +45,15 @@ def completed(settings: Settings, model: Model) -> Settings:
         raise UserError(f"--clip-skip is {settings.clip_skip}: the model's text encoder has {layers} layers")
     if settings.sampler == "LCM" and model.scheduler_config.get("prediction_type") == "v_prediction":
         raise UserError("sampler LCM reads noise, and this model predicts a velocity: choose another, such as Euler a")
-    width, height = model.size
+    width, height = settings.width or model.size[0], settings.height or model.size[1]
+    if settings.hires is not None and settings.hires.side(max(width, height)) > LONGEST_SIDE:
+        raise UserError(
+            f"--hires is {settings.hires.scale:g}: of {width} x {height} it makes more than {LONGEST_SIDE} pixels"
+        )
     return dataclasses.replace(
         settings,
-        width=settings.width or width,
-        height=settings.height or height,
+        width=width,
+        height=height,
         sampler=settings.sampler or _default(settings, model),
         device=settings.device or model.pipe.device.type,
         dtype=settings.dtype or str(model.pipe.unet.dtype).removeprefix("torch."),
@@ -61,11 +65,20 @@ def _default(settings: Settings, model: Model) -> str:
 
 
 def _with_sampler(settings: Settings) -> Settings:
+    if settings.noise not in samplers.NOISES:
+        raise UserError(f"--noise is {settings.noise!r}: it should be one of {', '.join(samplers.NOISES)}")
     if settings.sampling == samplers.WEBUI:
         name, schedule = samplers.canonical_as_webui(settings.sampler or samplers.WEBUI_DEFAULT, settings.schedule)
-        return dataclasses.replace(settings, sampler=name if settings.sampler else None, schedule=schedule)
-    if settings.schedule is not None:
-        raise UserError(f"--schedule {settings.schedule!r} goes with --sampling {samplers.WEBUI}: add it")
+        hires = None if settings.hires is None else settings.hires.checked()
+        return dataclasses.replace(settings, sampler=name if settings.sampler else None, schedule=schedule, hires=hires)
+    alone = {
+        "--schedule": settings.schedule,
+        "--noise": None if settings.noise == samplers.CPU else settings.noise,
+        "--hires": None if settings.hires is None else settings.hires.scale,
+    }
+    for option, value in alone.items():
+        if value is not None:
+            raise UserError(f"{option} {value!r} goes with --sampling {samplers.WEBUI}: add it")
     if settings.sampler is None:
         return settings
     return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))

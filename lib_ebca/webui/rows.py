@@ -28,23 +28,46 @@ class RowLedger:
         self._conditional = (True,) * conditional + (False,) * (len(repeats) * sides)
         self._taken = 0
         self._whole: Tensor | None = None
+        self._prompts: list[Tensor] = []
 
     def take(self, context: Tensor) -> Rows | None:
         """The rows of the next call, or None if they cannot be known.
 
         A full set of rows that comes again with the same context is a host that runs the network several times for one
-        step (tiles, perturbed guidance).
+        step (tiles). More rows than the step has left, of which each reads what a prompt of the step was encoded to,
+        are a call beside the step's own (perturbed guidance, which sends the prompts on either side): all of them are
+        conditional.
 
         Args:
             context: (B, T, D), what the call's rows read.
         """
         count, total = len(context), len(self._pictures)
         if self._taken == total and count == total and self._whole is not None and torch.equal(self._whole, context):
-            self._taken = 0
+            self._taken, self._prompts = 0, []
         start, end = self._taken, self._taken + count
         if end > total:
-            return None
+            return self._beside(context)
         if count == total:
             self._whole = context
+        self._prompts += [row for row, asked in zip(context, self._conditional[start:end], strict=True) if asked]
         self._taken = end
         return Rows(self._pictures[start:end], self._conditional[start:end])
+
+    def _beside(self, context: Tensor) -> Rows | None:
+        conditional = sum(self._conditional)
+        if len(self._prompts) < conditional:
+            return None
+        pictures = []
+        for place, row in enumerate(context):
+            # Prompts that differ in their directives alone read the same: then the place decides.
+            order = (place % conditional, *range(conditional))
+            found = next((picture for picture in order if _begins_as(self._prompts[picture], row)), None)
+            if found is None:
+                return None
+            pictures.append(found)
+        return Rows(tuple(pictures), (True,) * len(pictures), beside=True)
+
+
+def _begins_as(whole: Tensor, row: Tensor) -> bool:
+    """Whether a context (T, D) is another, or that without the host's padding."""
+    return len(row) <= len(whole) and torch.equal(whole[: len(row)], row)

@@ -199,7 +199,7 @@ class _Conductor:
             0,
             len(self._pass.parts),
         )
-        cascade.recorder = self._pass.recorder if complete else None
+        cascade.recorder = self._pass.recorder if complete and not rows.beside else None
         cascade.begin(rows, self._size, step)
         self.cascade = cascade
 

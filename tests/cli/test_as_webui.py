@@ -11,7 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from lib_ebca.hosts import webui_samplers
-from lib_ebca.studio import infotext, samplers
+from lib_ebca.studio import infotext, recipe, samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS
 from lib_ebca.studio.named import exported_hash, find
@@ -59,9 +59,57 @@ def test_photographs_too(draw: Ebca, photograph: Path, tmp_path: Path) -> None:
     assert np.array_equal(pixels(painted["path"])[:, white.width // 2 :], kept)
 
 
+def test_a_gpus_noise_is_another_and_stands_in_the_picture(
+    draw: Ebca, ebca: Ebca, tmp_path: Path, tiny_model: Path
+) -> None:
+    """The Brownian paths of DPM++ SDE grow from it too."""
+    made = [
+        line_of(draw("txt2img", "a cat", "--seed", 5, "--sampler", "DPM++ SDE", "--noise", noise))
+        for noise in ("cpu", "nv", "cpu")
+    ]
+    drawn = [pixels(each["path"]) for each in made]
+    assert np.array_equal(drawn[0], drawn[2]) and not np.array_equal(drawn[0], drawn[1])
+    with Image.open(made[1]["path"]) as image:
+        assert infotext.read(str(infotext.from_picture(image))).fields["RNG"] == "NV"
+    again = ebca("txt2img", "--from", made[1]["path"], "--model", tiny_model, "--out", tmp_path / "again", "--json")
+    assert np.array_equal(pixels(line_of(again)["path"]), drawn[1])
+
+
+@pytest.mark.parametrize(
+    ("written", "noise", "assumed"), [("", "nv", True), (", RNG: CPU", "cpu", False), (", RNG: NV", "nv", False)]
+)
+def test_a_webui_names_no_noise_but_a_gpus(written: str, noise: str, assumed: bool) -> None:
+    text = f"a cat\nSteps: 5, Sampler: Euler a, CFG scale: 7, Seed: 1{written}, Version: v1.10.1"
+    made, source = recipe.from_text(text)
+    assert (made.settings.noise, source.noise_assumed) == (noise, assumed)
+
+
+def test_hires_fix_stands_in_the_picture_and_comes_out_again(
+    draw: Ebca, ebca: Ebca, tmp_path: Path, tiny_model: Path
+) -> None:
+    options = ("--hires", 1.5, "--hires-upscaler", "latent (bicubic)", "--hires-steps", 3, "--hires-strength", 0.6)
+    made = line_of(draw("txt2img", "a cat <bcu:0.5:0.1>", "--seed", 5, "--sampler", "Euler a", *options))
+    with Image.open(made["path"]) as image:
+        assert image.size == (1.5 * SIZE, 1.5 * SIZE)
+        fields = infotext.read(str(infotext.from_picture(image))).fields
+    named = ("Hires upscale", "Hires upscaler", "Hires steps", "Denoising strength")
+    assert [fields[name] for name in named] == ["1.5", "Latent (bicubic)", "3", "0.6"]
+    again = ebca("txt2img", "--from", made["path"], "--model", tiny_model, "--out", tmp_path / "again", "--json")
+    assert np.array_equal(pixels(line_of(again)["path"]), pixels(made["path"]))
+    assert "not read here" not in again.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("--noise", "amd"), "--noise is 'amd': it should be one of cpu, nv"),
+        (("--sampling", "diffusers", "--noise", "nv"), "--noise 'nv' goes with --sampling webui: add it"),
+        (("--sampling", "diffusers", "--hires", 2), "--hires 2.0 goes with --sampling webui: add it"),
+        (("--hires", 1), "--hires is 1: it should be above 1 and at most 8"),
+        (("--hires-steps", 4), "--hires-steps goes with --hires SCALE: add it"),
+        (("--hires", 2, "--hires-strength", 0), "--hires-strength is 0: it should be above 0 and at most 1"),
+        (("--hires", 2, "--hires-upscaler", "latnt"), "is 'latnt' (did you mean Latent?): it should be one of Latent,"),
+        (("--hires", 8, "--width", 8192), "--hires is 8: of 8192 x"),
         (("--sampler", "Restart"), "sampler 'Restart' is not one of the WebUI's that are here: DPM++ 2M,"),
         (("--sampler", "Eulr a"), "that are here (did you mean Euler a?): DPM++ 2M,"),
         (("--schedule", "cosine"), "schedule 'cosine' is not known: choose one of Automatic, Uniform"),
@@ -78,6 +126,7 @@ def test_what_cannot_be_is_said(draw: Ebca, arguments: tuple[object, ...], words
 def test_the_names_that_are_known_without_torch_are_those_that_are_walked() -> None:
     assert tuple(webui_samplers.SAMPLERS) == samplers.WEBUI_NAMES
     assert set(samplers.WEBUI_SCHEDULES) == set(webui_samplers.NAMES_OF_SCHEDULES)
+    assert tuple(webui_samplers.NOISES) == samplers.NOISES
 
 
 def test_a_velocity_is_not_read_as_noise(ebca: Ebca, tmp_path: Path) -> None:

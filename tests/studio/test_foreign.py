@@ -12,7 +12,9 @@ from lib_ebca.studio.foreign import unread_in_prompt
 from lib_ebca.studio.recipe import Settings, Source
 from lib_ebca.studio.settings import checked
 
-TEXT = "a cat\nSteps: 20, Sampler: {sampler}, Schedule type: {schedule}, CFG scale: 7, Seed: 1, Model: x{more}"
+TEXT = (
+    "a cat\nSteps: 20, Sampler: {sampler}, Schedule type: {schedule}, CFG scale: 7, Seed: 1, RNG: CPU, Model: x{more}"
+)
 
 
 def recorded(sampler: str = "DPM++ 2M", schedule: str = "Karras", more: str = "") -> tuple[recipe.Recipe, Source]:
@@ -49,13 +51,19 @@ def test_looking_takes_linear_time(unit: str) -> None:
 
 def test_fields_that_nothing_reads_are_told() -> None:
     _, source = recorded(
-        more=", Variation seed: 3, Variation seed strength: 0.2, Hires upscale: 2, Denoising strength: 0.5"
+        more=", Variation seed: 3, Hires upscale: 2, Hires upscaler: ESRGAN_4x, Denoising strength: 0.5"
     )
-    names = ("Variation seed", "Variation seed strength", "Hires upscale", "Denoising strength")
+    names = ("Variation seed", "Hires upscale", "Hires upscaler", "Denoising strength")
     assert source.unread == names
     told = request.differences(source, Source("x", ""))
     assert told == (f"The picture will differ: of its text, this is not read here: {', '.join(names)}.",)
     assert request.differences(recorded()[1], Source("x", "")) == ()
+
+
+def test_that_the_noise_was_taken_for_a_gpus_is_told() -> None:
+    _, source = recipe.from_text("a cat\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Model: x")
+    (told,) = request.differences(source, Source("x", ""))
+    assert told.startswith("Its text names no RNG: the noise was taken for a GPU's.")
 
 
 def test_a_noise_schedule_is_read() -> None:

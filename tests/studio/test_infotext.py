@@ -50,8 +50,9 @@ def test_the_webuis_own_text_is_read() -> None:
         width=512,
         height=768,
         clip_skip=2,
+        noise="nv",
     )
-    assert (made.seed, source) == (3234, Source("v1-5-pruned", "6ce0161689"))
+    assert (made.seed, source) == (3234, Source("v1-5-pruned", "6ce0161689", noise_assumed=True))
 
 
 def test_a_prompt_without_settings_is_all_prompt() -> None:

@@ -131,6 +131,38 @@ def test_rows_of_an_extension_of_another_make_stop_us_with_one_sentence(host: An
     assert host.clean()
 
 
+@pytest.mark.parametrize("batched", [True, False])
+@pytest.mark.parametrize("prompts", [[FULL], [FULL, "a cat on a sofa"]])
+def test_a_call_beside_the_steps_own_that_sends_the_prompts_on_either_side(
+    host: Any, monkeypatch: pytest.MonkeyPatch, prompts: list[str], batched: bool
+) -> None:
+    """Perturbed guidance asks so after each step; where it perturbs nothing, the answers are the prompts' own."""
+    host.shared.opts.batch_cond_uncond = batched
+    denoiser, count = host.processing.sampling.CFGDenoiser, len(prompts)
+    network = denoiser._network
+    answers: list[Tensor] = []
+    apart: list[float] = []
+
+    def perturbed(self: Any, x: Tensor, sigma: Tensor, context: Tensor) -> Tensor:
+        output: Tensor = network(self, x, sigma, context)
+        answers.extend(output)
+        if len(answers) == count:
+            self.first_context = context
+        if len(answers) == 2 * count:
+            prompt = (context if batched else self.first_context)[:count]
+            beside = network(self, x[:count].repeat(2, 1, 1, 1), sigma, prompt.repeat(2, 1, 1))
+            apart.append(float((beside - torch.stack(answers[:count]).repeat(2, 1, 1, 1)).abs().max()))
+            answers.clear()
+        return output
+
+    monkeypatch.setattr(denoiser, "_network", perturbed)
+    job = host.job(prompt=prompts, batch_size=count)
+    host.processing.process_images(job)
+    assert not complaints(job)
+    assert len(apart) >= 3 and max(apart) < 1e-4
+    assert host.clean()
+
+
 def test_pictures_do_not_depend_on_their_neighbours(host: Any) -> None:
     prompts = [FULL, "castle", BCU]
     for order in itertools.permutations(range(3), 3):

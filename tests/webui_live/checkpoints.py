@@ -3,8 +3,8 @@
 FOLDER is the WebUI's ``models/Stable-diffusion``. Those of SEEDS are of SD 1's shape, with random weights, an untrained
 text encoder whose contexts have a mean (the WebUI's emphasis divides by it: of one that is nought comes a picture that
 is not finite) and a folder ``tiny-clip``. TWIN is the embedded model with a VAE of random weights that shrinks by 8, as
-the WebUI assumes; beside it stands its configuration in diffusers layout, so that both programs read the same file.
-All encode a picture to the encoder's mean.
+the WebUI assumes. Beside it, and beside the text-to-image ones of SEEDS, stands the configuration in diffusers layout,
+so that both programs read the same file. All encode a picture to the encoder's mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 import yaml
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDIMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import nn
 
@@ -93,7 +93,18 @@ def write(folder: Path) -> list[Path]:
         (folder / name).with_suffix(".yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         written.append((folder / name).with_suffix(".safetensors"))
         save_file(to_compvis(unet, vae, text), written[-1], metadata={"format": "pt"})
+        if unet.config.in_channels == 4:
+            _described(folder / name, unet, vae, text)
     return written
+
+
+def _described(folder: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, text: Any) -> None:
+    """The configuration of a model in diffusers layout, without its weights."""
+    scheduler = DDIMScheduler(beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", clip_sample=False)
+    pipe = StableDiffusionPipeline(vae, text, tokenizer(), unet, scheduler, None, None, requires_safety_checker=False)
+    pipe.save_pretrained(folder)
+    for weights in (*folder.glob("*/*.safetensors"), *folder.glob("*/*.bin")):
+        weights.unlink()
 
 
 def _vocabulary(folder: Path) -> None:

@@ -108,6 +108,9 @@ class WebUI:
         if not found:
             pytest.skip(f"the WebUI has no checkpoint {name}")
         with self.settings(sd_model_checkpoint=found[0]):
+            # A WebUI that cannot load a checkpoint goes on with the one before, and answers as if all were well.
+            (told,) = self.make(prompt="", steps=1).infotexts
+            assert f"Model: {name}," in told, f"the WebUI did not load {name}: {told}"
             yield
 
     @contextmanager

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.webui_live.client import Made, WebUI, alike, encoded
+from tests.webui_live.client import Made, RefusedError, WebUI, alike, encoded
 
 PROMPT = "a cat wearing a shirt"
 FULL = f"{PROMPT} <bcu:0.02:0.02> <edit:dog:0.6:from=0.3> <edit:hat:-0.3> <boost:shirt:2.5>"
@@ -49,6 +49,95 @@ def test_controlnet_reference(webui: WebUI, preprocessor: str, batch_size: int) 
     made = webui.make(prompt=FULL, **asked)
     assert not alike(made, plain)
     assert alike(webui.make(prompt=FULL, **asked), made)
+    assert alike(webui.make(prompt=PROMPT), before)
+
+
+def apart(one: Made, other: Made) -> float:
+    """The mean difference of the first pictures, in levels of 255."""
+    a, b = one.pictures[0], other.pictures[0]
+    return sum(abs(x - y) for x, y in zip(a, b, strict=True)) / len(a)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+def test_perturbed_attention_guidance(webui: WebUI, batch_size: int) -> None:
+    """Of sd-webui-incantations, which asks the network once more in each step: EBCA acts as long and as much."""
+    installed(webui, "incantations")
+    (found,) = [
+        script["args"]
+        for script in webui.get("/sdapi/v1/script-info")
+        if script["name"] == "incantations" and not script["is_img2img"]
+    ]
+    values: list[Any] = [each["value"] for each in found]
+    scale = [each["label"] for each in found].index("PAG Scale")
+    values[scale - 1 : scale + 1] = [True, 3.0]
+    asked: dict[str, Any] = {"alwayson_scripts": {"Incantations": {"args": values}}, "batch_size": batch_size}
+    late = f"{PROMPT} <edit:dog:0.6:from=0.7>"
+    before = webui.make(prompt=PROMPT, steps=6)
+    plain = webui.make(prompt=PROMPT, steps=6, **asked)
+    assert not alike(
+        Made(plain.pictures[-1:], ()), Made(webui.make(prompt=PROMPT, steps=6, seed=6 + batch_size).pictures, ())
+    )
+    made = webui.make(prompt=FULL, steps=6, **asked)
+    print(f"beside it {apart(made, plain):.2f}, alone {apart(webui.make(prompt=FULL, steps=6), before):.2f}")
+    assert not alike(made, plain)
+    assert not alike(webui.make(prompt=late, steps=6, **asked), plain)
+    assert alike(webui.make(prompt=FULL, steps=6, **asked), made)
+    assert alike(webui.make(prompt=PROMPT, steps=6), before)
+
+
+def test_adetailer_with_and_without_leave(webui: WebUI) -> None:
+    """With a detector ``always.pt`` that finds something in every picture."""
+    installed(webui, "adetailer")
+    unit = {"ad_model": "always.pt", "ad_mask_k": 1, "ad_denoising_strength": 0.7}
+    args: list[Any] = [True, False, unit]
+    asked: dict[str, Any] = {"alwayson_scripts": {"ADetailer": {"args": args}}}
+    named = "ad_script_names"
+    scripts = [each for each in webui.get("/sdapi/v1/options")[named].split(",") if each.strip() != "ebca"]
+    before = webui.make(prompt=PROMPT)
+    made = {}
+    for leave in (False, True):
+        with webui.settings(**{named: ",".join([*scripts, *(["ebca"] if leave else [])])}):
+            plain = webui.make(prompt=PROMPT, **asked)
+            if alike(plain, before):
+                pytest.skip("ADetailer found nothing")
+            made[leave] = webui.make(prompt=FULL, **asked)
+            assert not alike(made[leave], plain)
+            assert alike(webui.make(prompt=FULL, **asked), made[leave])
+            # A prompt of its own: directives act in its pass alone, or not at all.
+            unit["ad_prompt"] = f"{PROMPT} <edit:dog:0.9>"
+            alone = webui.make(prompt=PROMPT, **asked)
+            unit.pop("ad_prompt")
+            assert alike(alone, plain) is not leave
+    assert not alike(made[False], made[True])
+    assert alike(webui.make(prompt=PROMPT), before)
+
+
+def test_prompt_fusion(webui: WebUI) -> None:
+    """Its prompts change at every step: the update and edits act, and nothing is left."""
+    if "prompt_fusion_enabled" not in webui.get("/sdapi/v1/options"):
+        pytest.skip("the WebUI has no prompt fusion")
+    fused, steps = "a [cat:castle:0,5] wearing a shirt", {"steps": 6}
+    before = webui.make(prompt=PROMPT, **steps)
+    plain = webui.make(prompt=fused, **steps)
+    assert not alike(plain, before)
+    for directives in (
+        "<bcu:0.02:0.02>",
+        "<edit:dog:0.6:from=0.3> <edit:hat:-0.3>",
+        "<bcu:0.02:0.02> <boost:shirt:2.5>",
+    ):
+        made = webui.make(prompt=f"{fused} {directives}", **steps)
+        assert not alike(made, plain)
+        assert alike(webui.make(prompt=f"{fused} {directives}", **steps), made)
+    assert alike(webui.make(prompt=fused, **steps), plain)
+    assert alike(webui.make(prompt=PROMPT, **steps), before)
+
+
+@pytest.mark.parametrize("args", [5, "abc", {"attn": 0.1}, None])
+def test_arguments_that_are_no_list_are_an_error(webui: WebUI, args: Any) -> None:
+    before = webui.make(prompt=PROMPT)
+    with pytest.raises(RefusedError) as caught:
+        webui.post("/sdapi/v1/txt2img", {"prompt": PROMPT, "alwayson_scripts": {"EBCA": {"args": args}}})
+    print(args, caught.value)
     assert alike(webui.make(prompt=PROMPT), before)
 
 

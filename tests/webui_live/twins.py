@@ -18,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.hires import UPSCALERS, Hires
 from lib_ebca.studio.photographs import Photo, digest_of
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.samplers import AUTOMATIC, WEBUI_NAMES, WEBUI_SCHEDULES
@@ -44,6 +45,8 @@ class Twin:
     negative: str = ""
     clip_skip: int = 1
     count: int = 1
+    noise: str = "cpu"
+    hires: Hires | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,14 @@ class Pair:
 
     def asked(self, twin: Twin, **more: Any) -> tuple[bytes, ...]:
         """The WebUI's pictures."""
+        if (hires := twin.hires) is not None:
+            more |= {"enable_hr": True, "hr_scale": hires.scale, "hr_upscaler": hires.upscaler}
+            more |= {"hr_second_pass_steps": hires.steps, "denoising_strength": hires.strength}
+        # Set, not overridden: the WebUI takes an override back only where its file has the setting.
+        with self.webui.settings(randn_source=twin.noise.upper()):
+            return self._made(twin, more)
+
+    def _made(self, twin: Twin, more: dict[str, Any]) -> tuple[bytes, ...]:
         made = self.webui.make(
             prompt=twin.prompt,
             negative_prompt=twin.negative,
@@ -123,6 +134,8 @@ class Pair:
             guidance=twin.guidance,
             negative=twin.negative,
             clip_skip=twin.clip_skip,
+            noise=twin.noise,
+            hires=twin.hires,
             width=self.size,
             height=self.size,
         )
@@ -161,7 +174,21 @@ def features() -> tuple[Twin, ...]:
         Twin("subjects", f"{PROMPT} <excite:circle> <excite:square>"),
         Twin("subjects, Heun", f"{PROMPT} <excite:circle> <excite:square>", sampler="Heun"),
         Twin("subjects, DDIM", f"{PROMPT} <excite:circle> <excite:square>", sampler="DDIM"),
+        *(Twin(f"noise `NV`, {name}", sampler=name, noise="nv") for name in ("Euler", "Euler a", "DPM++ SDE", "DDIM")),
+        Twin("noise `NV`, batch of 2, Euler a", sampler="Euler a", noise="nv", count=2),
     )
+
+
+def enlarged() -> Iterator[Twin]:
+    """Hires fix with every upscaler that keeps to the latent, and with every other sampler."""
+    for name in UPSCALERS:
+        yield Twin(f"{name}, Euler", hires=Hires(1.5, name))
+    for sampler in ("Euler a", "Heun", "DPM2", "DPM++ 2M", "DPM++ SDE", "DPM++ 2M SDE", *TIMESTEPS):
+        yield Twin(f"Latent, {sampler}", sampler=sampler, hires=Hires(2.0))
+    yield Twin("Latent, Euler, 4 steps, strength 0.4", hires=Hires(2.0, steps=4, strength=0.4))
+    yield Twin("Latent, Euler a, batch of 2", sampler="Euler a", hires=Hires(1.5), count=2)
+    yield Twin("Latent, DPM++ SDE, noise `NV`", sampler="DPM++ SDE", hires=Hires(1.5), noise="nv")
+    yield Twin("Latent, subjects", f"{PROMPT} <excite:circle> <excite:square>", hires=Hires(1.5))
 
 
 def of_samplers(pair: Pair, only: str) -> Iterator[str]:
@@ -189,6 +216,25 @@ def of_features(pair: Pair, only: str) -> Iterator[str]:
             yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
 
 
+def of_hires(pair: Pair, only: str) -> Iterator[str]:
+    """A line for each way of hires fix."""
+    yield "| hires fix | plain | under a plan |"
+    yield "| --- | --- | --- |"
+    for twin in enlarged():
+        if only in twin.name:
+            yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
+
+
+def of_lcm(pair: Pair, only: str) -> Iterator[str]:
+    """A line for each schedule type of the sampler that wants a model which predicts noise."""
+    schedules = [each["label"] for each in pair.webui.get("/sdapi/v1/schedulers")]
+    yield "| LCM, schedule type | plain | under a plan |"
+    yield "| --- | --- | --- |"
+    for name in (each for each in WEBUI_SCHEDULES if each in schedules and only in each):
+        twin = Twin(name, sampler="LCM", schedule=name)
+        yield f"| {name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=PROMPT + PLAN))} |"
+
+
 def of_pictures(pair: Pair, only: str) -> Iterator[str]:
     """A line for image-to-image and inpainting with each sampler."""
     yield "| from a picture | plain | under a plan | the WebUI, asked twice |"
@@ -206,7 +252,13 @@ def of_pictures(pair: Pair, only: str) -> Iterator[str]:
                 yield f"| {twin.name} | {plain} | {under} | {itself} |"
 
 
-PARTS = {"samplers": of_samplers, "features": of_features, "pictures": of_pictures}
+PARTS = {
+    "samplers": of_samplers,
+    "features": of_features,
+    "pictures": of_pictures,
+    "hires": of_hires,
+    "lcm": of_lcm,
+}
 
 
 def main() -> None:
@@ -217,7 +269,9 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64, help="of the command line's pictures")
     parser.add_argument("--webui-size", type=int, help="what the WebUI is asked for, if it takes the model for another")
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS], metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--parts", nargs="+", choices=PARTS, default=[*PARTS][:4], metavar="PART", help=", ".join(PARTS)
+    )
     parser.add_argument("--only", default="", help="lines whose name holds this")
     parser.add_argument("--write", action="store_true", help=f"write the parts' tables into {PAGE.name}")
     asked = parser.parse_args()
