@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 READY := $(VENV)/.ready
 READY_DEV := $(VENV)/.ready-dev
 
-.PHONY: setup setup-dev demo test test-oldest lint site notebooks clean
+.PHONY: setup setup-dev demo test test-oldest test-oldest-torch lint site notebooks clean
 
 setup: $(READY)
 
@@ -37,13 +37,22 @@ test: $(READY_DEV)
 	OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} $(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile
 
 # With the oldest libraries that pyproject.toml promises, in an environment of its own; see docs/versions.md.
+OLDEST_TESTS ?= tests/methods tests/attention tests/photo tests/hosts
+PIP_OLDEST := $(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet
+
 test-oldest:
 	$(PYTHON) -m venv $(VENV)-oldest
-	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet $(TORCH)
-	$(VENV)-oldest/bin/python -m pip --disable-pip-version-check install --quiet --requirement tests/oldest.txt
-	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q tests/methods tests/attention tests/photo tests/hosts \
-		--ignore tests/hosts/test_ldm.py --ignore tests/hosts/test_ldm_cost.py --ignore tests/hosts/test_sgm.py \
-		--ignore tests/hosts/test_forge.py
+	$(PIP_OLDEST) $(TORCH)
+	$(PIP_OLDEST) --requirement tests/oldest.txt
+	$(PIP_OLDEST) --no-deps stable-diffusion-sdkit==2.1.5
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -q $(OLDEST_TESTS)
+
+# The core and what the WebUI loads, with the oldest torch besides. From PyPI its wheel brings gigabytes of CUDA.
+OLDEST_TORCH ?= torch==2.1.2
+
+test-oldest-torch:
+	$(MAKE) test-oldest VENV=$(VENV)-torch TORCH="$(OLDEST_TORCH)" OLDEST_TESTS="tests/language tests/methods tests/attention \
+		tests/webui tests/hosts/test_ldm.py tests/hosts/test_sgm.py tests/hosts/test_forge.py"
 
 lint: $(READY_DEV)
 	$(BIN)/ruff format --check .

@@ -47,7 +47,7 @@ def key_matrix(to_k: nn.Module, like: Tensor) -> Tensor:
         NotLinearError: the module's answer to a probe differs from the matrix's by more than its precision explains.
     """
     width = like.shape[-1]
-    units = torch.eye(width, device=like.device, dtype=like.dtype)[None]
+    units = torch.eye(width, device=like.device).to(like.dtype)[None]  # torch 2.1 makes no eye in bfloat16
     with torch.no_grad():
         offset = to_k(torch.zeros_like(units[:, :1]))
         rows = to_k(units) - offset

@@ -10,7 +10,6 @@ from threading import get_ident
 from typing import Any, cast
 from weakref import ref
 
-import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor
 
@@ -38,6 +37,7 @@ from lib_ebca.hosts.unet import (
     installed,
     is_compiled,
     own_projections,
+    uncompiled,
 )
 from lib_ebca.language.checks import shortened
 from lib_ebca.language.plan import Plan
@@ -121,11 +121,11 @@ def energy_attention(
         if has_compiled_blocks(pipe.unet):
             # A graph of one block serves them all, and each of our layers has a place of its own in the cascade.
             run.tell(BLOCKS)
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(uncompiled())
         elif (recording or following) and is_compiled(pipe.unet):
             # What leaves the graph in every layer, records and rows' numbers: the pieces would take longer than they
             # save.
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
+            stack.enter_context(uncompiled())
         yield run
 
 

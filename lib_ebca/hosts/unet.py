@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import Any, cast
 from weakref import ref
 
 import torch
@@ -19,6 +19,7 @@ from lib_ebca.attention.layer import Projections, TextMask, attention
 from lib_ebca.attention.layer_size import UnknownSizeError
 from lib_ebca.attention.self_following import self_attention
 from lib_ebca.hosts.patch import Life, replaced, somebodys
+from lib_ebca.hosts.run import HostError
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """Of a call of the UNet, by position and by name."""
@@ -155,6 +156,17 @@ def is_compiled(unet: nn.Module) -> bool:
 def has_compiled_blocks(unet: nn.Module) -> bool:
     """Whether parts of the UNet run as graphs of their own, by ``unet.compile_repeated_blocks()``."""
     return not is_compiled(unet) and any("_compiled_call_impl" in vars(module) for module in unet.modules())
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """A block in which compiled parts run as they were written. Raises HostError under a torch that cannot do that."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    if stance is None:
+        raise HostError(
+            f"torch {torch.__version__} cannot set compiled parts aside, which blocks compiled one by one, records and "
+            "pictures that follow others need: torch 2.6 can, or give the UNet as it was before it was compiled"
+        )
+    return cast("AbstractContextManager[object]", stance("force_eager"))
 
 
 def own_projections(unet: UNet2DConditionModel) -> list[Projections]:

@@ -11,7 +11,7 @@ from diffusers import ModelMixin
 from torch import Tensor
 
 from lib_ebca import Plan
-from lib_ebca.hosts.diffusers import BLOCKS, energy_attention
+from lib_ebca.hosts.diffusers import BLOCKS, HostError, energy_attention
 from lib_ebca.hosts.unet import cross_attention_layers
 from lib_ebca.language.directives import parse
 from tests import tiny_pipe
@@ -21,6 +21,9 @@ OTHER_GAMMAS = parse("<bcu:0.07:0.3:schedule=linear:ratio=0.01>").plan
 EDITS = parse("<edit:dog:0.5:attn=0.01> <edit:castle:-0.3> <boost:cat:2>").plan
 LATER = parse("<bcu:0.05:0.1> <edit:dog:0.5:from=0.5>").plan
 STEPS = 4
+
+
+aside = pytest.mark.skipif(not hasattr(torch.compiler, "set_stance"), reason="torch before 2.6 sets no graph aside")
 
 
 @pytest.fixture(autouse=True)
@@ -83,6 +86,7 @@ def test_masks_and_drift_are_followed_in_a_graph_too() -> None:
     assert torch.equal(sample(graph, EDITS, **options), sample(eager, EDITS, **options))
 
 
+@aside
 def test_energies_are_recorded_outside_of_graphs(counters: Any) -> None:
     eager, graph = tiny_pipe.sd1(), compiled(tiny_pipe.sd1(), "unet.compile()")
     with energy_attention(graph, BCU, record_energies=True) as run:
@@ -93,6 +97,19 @@ def test_energies_are_recorded_outside_of_graphs(counters: Any) -> None:
     assert counters["stats"]["unique_graphs"] == 1
 
 
+def test_where_graphs_cannot_be_set_aside_it_is_said_and_nothing_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.compiler, "set_stance", raising=False)  # as torch before 2.6
+    graph = compiled(tiny_pipe.sd1(), "unet.compile()")
+    layer = graph.unet.up_blocks[1].attentions[0].transformer_blocks[0].attn2
+    with (
+        pytest.raises(HostError, match=r"cannot set compiled parts aside.*torch 2\.6"),
+        energy_attention(graph, BCU, record_energies=True),
+    ):
+        raise AssertionError("the block was entered")
+    assert "forward" not in vars(layer)
+    assert "maybe_free_model_hooks" not in vars(graph)
+
+
 def test_what_is_kept_is_made_at_the_scale_of_the_lora() -> None:
     eager, graph = tiny_pipe.with_lora(), compiled(tiny_pipe.with_lora(), "unet.compile()")
     half = {"scale": 0.5}
@@ -101,6 +118,7 @@ def test_what_is_kept_is_made_at_the_scale_of_the_lora() -> None:
     assert not torch.allclose(sample(eager, EDITS), wanted, atol=1e-3)
 
 
+@aside
 @pytest.mark.skipif(
     not hasattr(ModelMixin, "compile_repeated_blocks"), reason="diffusers before 0.34 compiles no blocks one by one"
 )
