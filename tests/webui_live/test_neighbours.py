@@ -116,7 +116,8 @@ def test_prompt_fusion(webui: WebUI) -> None:
     """Its prompts change at every step: the update and edits act, and nothing is left."""
     if "prompt_fusion_enabled" not in webui.get("/sdapi/v1/options"):
         pytest.skip("the WebUI has no prompt fusion")
-    fused, steps = "a [cat:castle:0,5] wearing a shirt", {"steps": 6}
+    fused = "a [cat:castle:0,5] wearing a shirt"
+    steps: dict[str, Any] = {"steps": 6}
     before = webui.make(prompt=PROMPT, **steps)
     plain = webui.make(prompt=fused, **steps)
     assert not alike(plain, before)
