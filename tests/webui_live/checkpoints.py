@@ -1,10 +1,10 @@
 """Checkpoints for a WebUI to test with: ``python -m tests.webui_live.checkpoints FOLDER``.
 
-FOLDER is the WebUI's ``models/Stable-diffusion``. Those of SEEDS are of SD 1's shape, with random weights, an untrained
-text encoder whose contexts have a mean (the WebUI's emphasis divides by it: of one that is nought comes a picture that
-is not finite) and a folder ``tiny-clip``. TWIN is the embedded model with a VAE of random weights that shrinks by 8, as
-the WebUI assumes. Beside it, and beside the text-to-image ones of SEEDS, stands the configuration in diffusers layout,
-so that both programs read the same file. All encode a picture to the encoder's mean.
+FOLDER is the WebUI's ``models/Stable-diffusion``. Those of SEEDS have SD 1's layers and heads, narrow, with random
+weights, an untrained text encoder whose contexts have a mean (the WebUI's emphasis divides by it: of one that is nought
+comes a picture that is not finite) and a folder ``tiny-clip``. TWIN is the embedded model with a VAE of random weights
+that shrinks by 8, as the WebUI assumes. Beside it, and beside the text-to-image ones of SEEDS, stands the configuration
+in diffusers layout, so that both programs read the same file. All encode a picture to the encoder's mean.
 """
 
 from __future__ import annotations
@@ -30,21 +30,19 @@ from training.compvis import compvis_config, export_compvis, to_compvis
 SEEDS = {"tiny-sd15": 1, "tiny-sd15-b": 2, "tiny-sd15-inpainting": 3}
 TWIN, CLIP = "twin", "tiny-clip"
 WIDTH = 64
+HEADS = 8
 
 
 def networks(name: str) -> tuple[UNet2DConditionModel, AutoencoderKL, Any]:
     """The UNet, the VAE, which shrinks by 8, and the text encoder of one of SEEDS."""
-    seed, levels = SEEDS[name], 3
+    seed = SEEDS[name]
     torch.manual_seed(seed)
     unet = UNet2DConditionModel(
         sample_size=16,
         in_channels=9 if name.endswith("inpainting") else 4,
-        block_out_channels=(32, 64, 64),
-        layers_per_block=1,
-        down_block_types=("CrossAttnDownBlock2D",) * levels,
-        up_block_types=("CrossAttnUpBlock2D",) * levels,
+        block_out_channels=(32, 64, 64, 64),
         cross_attention_dim=WIDTH,
-        attention_head_dim=(2, 4, 4),
+        attention_head_dim=(HEADS,) * 4,
     )
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -86,13 +84,20 @@ def write(folder: Path) -> list[Path]:
         text.config.save_pretrained(folder / CLIP)
         config = compvis_config(unet, vae, text, "epsilon")
         params = config["model"]["params"]
+        sizes = params["unet_config"]["params"]
+        # The lowest of SD 1's four levels has no attention, and its heads are as many at each.
+        sizes |= {"attention_resolutions": [1, 2, 4], "num_heads": HEADS}
+        del sizes["num_head_channels"]
         params["cond_stage_config"]["params"]["version"] = str((folder / CLIP).resolve())
         if unet.config.in_channels == 9:
             config["model"]["target"] = "ldm.models.diffusion.ddpm.LatentInpaintDiffusion"
             params |= {"conditioning_key": "hybrid", "finetune_keys": None}
         (folder / name).with_suffix(".yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         written.append((folder / name).with_suffix(".safetensors"))
-        save_file(to_compvis(unet, vae, text), written[-1], metadata={"format": "pt"})
+        named = to_compvis(unet, vae, text)
+        # Where there is no attention the layer that enlarges comes right after the residual block.
+        named = {key.replace("output_blocks.2.2.", "output_blocks.2.1."): value for key, value in named.items()}
+        save_file(named, written[-1], metadata={"format": "pt"})
         if unet.config.in_channels == 4:
             _described(folder / name, unet, vae, text)
     return written
