@@ -198,7 +198,7 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     """
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float16)
     vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float16)
-    text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder", dtype=torch.float16)
+    text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder").to(torch.float16)
     out.mkdir(parents=True, exist_ok=True)
     weights, config = out / "shapes.safetensors", out / "shapes.yaml"
     part = weights.with_suffix(".part")

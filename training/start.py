@@ -25,7 +25,7 @@ def begin_with(denoiser: Denoiser, tokenizer: CLIPTokenizer, folder: Path) -> fl
     Returns the share of the denoiser's values that were taken. Raises OSError where `folder` holds no model.
     """
     unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=torch.float32)
-    text = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=torch.float32)
+    text = CLIPTextModel.from_pretrained(folder / "text_encoder").to(torch.float32)
     known = CLIPTokenizer.from_pretrained(folder / "tokenizer").get_vocab()
     taken = _take(denoiser.unet, unet.state_dict()) + _take(denoiser.text_encoder, text.state_dict())
     for name, parameter in denoiser.text_encoder.named_parameters():

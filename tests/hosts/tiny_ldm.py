@@ -96,7 +96,11 @@ def sdp_no_mem(
     self: Any, x: Tensor, context: Tensor | None = None, mask: Tensor | None = None, **keywords: Any
 ) -> Tensor:
     """The fused kernel without its memory-saving forms."""
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+    if hasattr(torch.nn, "attention"):
+        kernel = torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH)
+    else:  # before torch 2.3
+        kernel = torch.backends.cuda.sdp_kernel(enable_flash=False, enable_math=True, enable_mem_efficient=False)
+    with kernel:
         return sdp(self, x, context, mask, **keywords)
 
 

@@ -43,6 +43,8 @@ def test_it_brings_one_package(site: Path) -> None:
     assert {"cli", "world", "training", "benchmarks", "models", "studio"} <= {
         path.name for path in (site / "lib_ebca").iterdir()
     }
+    embedded = {path.name for path in (ROOT / "models").iterdir() if (path / "model_index.json").exists()}
+    assert embedded == {path.name for path in (site / "lib_ebca" / "models").iterdir()}
     assert not list(site.rglob("tests")) and not list(site.rglob("results")) and not list(site.rglob("begun"))
 
 
@@ -53,7 +55,8 @@ def test_the_command_runs_from_it(site: Path) -> None:
         "try:\n    app(sys.argv[1:])\nexcept SystemExit as ended:\n    assert not ended.code\n"
         f"assert not {ROOMS!r} or not set({ROOMS!r}) & {{name.split('.')[0] for name in sys.modules}}, sys.modules\n"
     )
-    assert "shapes" in run(site, program, "models")
+    listed = run(site, program, "models")
+    assert "shapes" in listed and "primer" in listed
     assert "overhead" in run(site, program, "bench", "--help")
     # The published vectors and the embedded model's own are in it.
     assert "head 4 (18.17)" in run(site, program, "heads", "show", "sd1")
