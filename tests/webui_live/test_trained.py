@@ -1,7 +1,7 @@
 """A running WebUI with the embedded model `primer`, whose pictures are judged: the three tabs do what they are asked.
 
-`python -m training --world primer --out DIR` leaves it as `DIR/compvis/shapes.safetensors`; the WebUI wants it as `primer.safetensors`,
-with its yaml, whose `version` names the folder `clip`.
+`python -m training --world primer --out DIR` leaves it as `DIR/compvis/shapes.safetensors`; the WebUI wants it as
+`primer.safetensors`, with its yaml, whose `version` names the folder `clip`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import base64
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,7 @@ from tests.webui_live.client import Made, WebUI
 from world.book.eye import EYE_FILE, Eye, load_eye
 
 SIDE, SEEDS = 128, 8
-ASKED = {"width": SIDE, "height": SIDE, "steps": 20, "cfg_scale": 3, "sampler_name": "DDIM"}
+ASKED: dict[str, Any] = {"width": SIDE, "height": SIDE, "steps": 20, "cfg_scale": 3, "sampler_name": "DDIM"}
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ def test_a_picture_takes_the_edit_where_it_may(trained: WebUI, eye: Eye, masked:
     with io.BytesIO() as file:
         Image.frombytes("RGB", (SIDE, SIDE), cat.pictures[0]).save(file, "PNG")
         picture = base64.b64encode(file.getvalue()).decode()
-    more = {}
+    more: dict[str, Any] = {}
     if masked:
         mask = Image.new("L", (SIDE, SIDE), 0)
         mask.paste(255, (8, 8, SIDE - 8, SIDE - 8))
