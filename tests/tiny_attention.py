@@ -10,9 +10,10 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer import attention
 from lib_ebca.attention.moment import Member
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.projections import Projections
 
 WIDTH, TEXT, HEADS = 24, 16, 3
 

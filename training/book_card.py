@@ -111,7 +111,9 @@ def _making(facts: dict[str, Any]) -> list[str]:
         "",
     ]
     if recipe["start"]:
-        lines += [f"- It began with the weights of the model `{recipe['start']}` (`--start`)."]
+        own = recipe["start"] == recipe["world"]
+        begun = "an earlier edition of itself" if own else f"the model `{recipe['start']}`"
+        lines += [f"- It began with the weights of {begun} (`--start`)."]
     if facts["before"]:
         told = ", ".join(f"{run['steps']:,} on {run['world']}" for run in facts["before"])
         lines += [f"- Steps of UNet and text encoder before that: {told}."]

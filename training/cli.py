@@ -195,7 +195,7 @@ def _finish_book(shop: Workshop, vae: AutoencoderKL, until: Stage, pictures: int
         _make_alone(shop, Stage.judge, quick)
     if last >= ORDER.index(Stage.export):
         export(shop, vae, tokenizer, 100)
-        export_compvis(shop.model, shop.out / "compvis")
+        export_compvis(shop.model, shop.out / "compvis", shop.recipe.world)
         save_eye(get_eye(shop, vae, quick), shop.model / "judge" / EYE_FILE)
     if last >= ORDER.index(Stage.card):
         eye = get_eye(shop, vae, quick)

@@ -189,18 +189,18 @@ def compvis_config(
     return {"model": model}
 
 
-def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
-    """Write OUT/shapes.safetensors (float16) and OUT/shapes.yaml from a diffusers folder; every weight is the same.
+def export_compvis(model: Path, out: Path, name: str = "shapes") -> tuple[Path, Path]:
+    """Write OUT/NAME.safetensors (float16) and OUT/NAME.yaml from a diffusers folder; every weight is the same.
 
     The file's hash is left in the folder too, so that what the WebUI says of a picture can be told to be this model.
-    OUT/clip holds the text encoder's configuration and the tokenizer, for the yaml; OUT/shapes the configuration in
-    diffusers layout, by which `ebca --model OUT/shapes.safetensors` knows the sizes.
+    OUT/clip holds the text encoder's configuration and the tokenizer, for the yaml; OUT/NAME the configuration in
+    diffusers layout, by which `ebca --model OUT/NAME.safetensors` knows the sizes.
     """
     unet = UNet2DConditionModel.from_pretrained(model / "unet", torch_dtype=torch.float16)
     vae = AutoencoderKL.from_pretrained(model / "vae", torch_dtype=torch.float16)
     text_encoder = CLIPTextModel.from_pretrained(model / "text_encoder").to(torch.float16)
     out.mkdir(parents=True, exist_ok=True)
-    weights, config = out / "shapes.safetensors", out / "shapes.yaml"
+    weights, config = out / f"{name}.safetensors", out / f"{name}.yaml"
     part = weights.with_suffix(".part")
     save_file(to_compvis(unet, vae, text_encoder), part, metadata={"format": "pt"})
     part.chmod(0o644)
@@ -219,7 +219,7 @@ def export_compvis(model: Path, out: Path) -> tuple[Path, Path]:
     others = shutil.ignore_patterns(
         "*.safetensors", "*.png", "*.md", "card.json", "evaluation.json", "judge.json", EXPORTED
     )
-    shutil.copytree(model, out / "shapes", ignore=others, dirs_exist_ok=True)
+    shutil.copytree(model, out / name, ignore=others, dirs_exist_ok=True)
     return weights, config
 
 

@@ -1,4 +1,4 @@
-"""The multi-concept prompts of Head Relevance Vectors, from their templates (Park et al., ICLR 2025, section 5.3).
+"""The multi-concept prompts of Head Relevance Vectors, from their templates (Park et al., ICLR 2025).
 
 The published colours, orders and pairs with colours were drawn at random; ours are drawn by a seed of their own, so the
 animals, the colours and the forms are the published ones and the draws are not.

@@ -52,7 +52,7 @@ class Method:
 
 
 def phrases(text: str) -> tuple[str, ...]:
-    """What a prompt is made of, at " and " and " with ": "a cat", "a red car"."""
+    """What a prompt is made of, at "and" and "with": "a cat", "a red car". All, where published scores keep two."""
     return tuple(part.strip() for part in re.split(r"\b(?:and|with)\b", text) if part.strip())
 
 

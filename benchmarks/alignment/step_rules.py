@@ -18,8 +18,8 @@ from torch import Tensor
 from lib_ebca.attention import layer
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import split_heads
-from lib_ebca.attention.layer import Projections
 from lib_ebca.attention.moment import Update
+from lib_ebca.attention.projections import Projections
 from lib_ebca.hosts.patch import replaced
 
 TRIALS = 16

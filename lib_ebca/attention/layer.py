@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from lib_ebca.attention.adjoint import Adjoint, adjoint
 from lib_ebca.attention.blending import look
@@ -15,6 +14,7 @@ from lib_ebca.attention.energy import key_step, merge_heads, picture_pull, prior
 from lib_ebca.attention.following import followed_output
 from lib_ebca.attention.layer_size import UnknownSizeError, layer_size
 from lib_ebca.attention.moment import Group, Update, Where
+from lib_ebca.attention.projections import Projections, TextMask
 from lib_ebca.attention.value_factors import ValueFactors
 
 FACTORS_LEFT_OUT = (
@@ -23,49 +23,6 @@ FACTORS_LEFT_OUT = (
 FOLLOWING_LEFT_OUT = (
     "The picture's words do not follow in layers whose attention another extension or processor computes."
 )
-
-
-@dataclass(frozen=True)
-class Projections:
-    """What a host's cross-attention layer is made of.
-
-    Attributes:
-        index: the layer's place in the order of execution.
-        name: its name in the host.
-        to_q: (B, N, C_in) to (B, N, C).
-        to_k: (B, T, D) to (B, T, C).
-        to_v: (B, T, D) to (B, T, C).
-        to_out: (B, N, C) to the layer's output, W_o and what follows it.
-        heads: number of heads.
-        scale: beta; None is 1 / sqrt(d).
-    """
-
-    index: int
-    name: str
-    to_q: nn.Module
-    to_k: nn.Module
-    to_v: nn.Module
-    to_out: Callable[[Tensor], Tensor]
-    heads: int
-    scale: float | None = None
-
-    @property
-    def sources(self) -> tuple[nn.Module, nn.Module]:
-        """What keys, values and the update's way back are made of."""
-        return getattr(self.to_k, "asked", self.to_k), self.to_v
-
-
-@dataclass(frozen=True)
-class TextMask:
-    """Tokens of the main context that a host masks out, which take no part in its update.
-
-    Attributes:
-        bias: (B or 1, T), added to the scores: a large negative number where a token is masked out.
-        attend: the layer without it, for the editorial contexts, which the mask is not of.
-    """
-
-    bias: Tensor
-    attend: Callable[[Tensor], Tensor]
 
 
 def attention(

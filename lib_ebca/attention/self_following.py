@@ -10,7 +10,8 @@ from torch import Tensor
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import split_heads
 from lib_ebca.attention.following import self_reading
-from lib_ebca.attention.layer import Projections, attended
+from lib_ebca.attention.layer import attended
+from lib_ebca.attention.projections import Projections
 
 SELF_LEFT_OUT = "The self-attention does not follow in layers whose attention another extension or processor computes."
 

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer import attention
+from lib_ebca.attention.projections import Projections
 from lib_ebca.hosts.forge_patches import ForeignRowsError, Taken, extra_options, taken_over
 from lib_ebca.hosts.forge_weights import KeyProjection, fingerprint
 from lib_ebca.hosts.ldm import cross_attention_layers

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer import attention
+from lib_ebca.attention.projections import Projections
 from lib_ebca.hosts.patch import replaced, somebodys
 
 STOCK = (

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 
 from lib_ebca.attention.adjoint import NotLinearError
 from lib_ebca.attention.cascade import Cascade, UnknownRowsError
-from lib_ebca.attention.layer import Projections, TextMask, attention
+from lib_ebca.attention.layer import attention
 from lib_ebca.attention.layer_size import UnknownSizeError
+from lib_ebca.attention.projections import Projections, TextMask
 from lib_ebca.attention.self_following import self_attention
 from lib_ebca.hosts.patch import Life, replaced, somebodys
 from lib_ebca.hosts.run import HostError

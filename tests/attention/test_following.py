@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from lib_ebca.attention.blending import blended_latents
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import merge_heads, split_heads
-from lib_ebca.attention.layer import FOLLOWING_LEFT_OUT, Projections, attention
+from lib_ebca.attention.layer import FOLLOWING_LEFT_OUT, attention
 from lib_ebca.attention.picture import Blend, Following, Picture, Rows, Timetable, TokenFactors, Values
+from lib_ebca.attention.projections import Projections
 from lib_ebca.attention.self_following import SELF_LEFT_OUT, self_attention
 from lib_ebca.language.windows import held
 from lib_ebca.methods.alignment import Alignment

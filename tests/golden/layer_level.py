@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from lib_ebca.attention.cascade import Cascade
-from lib_ebca.attention.layer import Projections, attention
+from lib_ebca.attention.layer import attention
 from lib_ebca.attention.moment import Member
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
+from lib_ebca.attention.projections import Projections
 from tests.golden.case import Case
 
 

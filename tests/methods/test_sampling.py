@@ -123,3 +123,18 @@ def test_unipcs_lower_orders_are_the_published_halves() -> None:
     ahead, _ = sampling_timesteps._predicted(latent, [older, last], levels, 2)
     slope = (older - last) / ((-0.6 - 0.1) / step)
     torch.testing.assert_close(ahead, ddim + alphas[-1] * step * 0.5 * slope)
+
+
+def test_the_noise_of_dpmpp_sde_is_asked_for_between_levels_that_went_through_their_logarithms() -> None:
+    """To the last bit: a Brownian path between neighbouring floats moves by the root of their distance."""
+    sigmas = torch.tensor(RECORDED["sigmas"]["Karras"])
+    asked: list[float] = []
+
+    def draw(sigma: Tensor, target: Tensor) -> Tensor:
+        asked.append(float(sigma))
+        return torch.zeros(1)
+
+    held(sampling.dpmpp_sde(torch.ones(1), sigmas, sampling.denoiser(TABLE), draw))
+    through = sigmas[sigmas > 0][:-1].log().exp().tolist()
+    assert through != sigmas[sigmas > 0][:-1].tolist()
+    assert set(through) <= set(asked)

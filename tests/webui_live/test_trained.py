@@ -1,7 +1,7 @@
 """A running WebUI with the embedded model `primer`, whose pictures are judged: the three tabs do what they are asked.
 
-`python -m training --world primer --out DIR` leaves it as `DIR/compvis/shapes.safetensors`; the WebUI wants it as
-`primer.safetensors`, with its yaml, whose `version` names the folder `clip`.
+`python -m training --world primer --out DIR` leaves it in `DIR/compvis`: the WebUI wants `primer.safetensors` and its
+yaml, whose `version` names the folder `clip`.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -209,30 +209,27 @@ def of_samplers(pair: Pair, only: str) -> Iterator[str]:
 
 def of_features(pair: Pair, only: str) -> Iterator[str]:
     """A line for what else parts the two."""
-    yield "| Euler, Automatic unless said otherwise | plain | under a plan |"
-    yield "| --- | --- | --- |"
-    for twin in features():
-        if only in twin.name:
-            yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
+    return _lines(pair, "Euler, Automatic unless said otherwise", features(), only)
 
 
 def of_hires(pair: Pair, only: str) -> Iterator[str]:
     """A line for each way of hires fix."""
-    yield "| hires fix | plain | under a plan |"
-    yield "| --- | --- | --- |"
-    for twin in enlarged():
-        if only in twin.name:
-            yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
+    return _lines(pair, "hires fix", enlarged(), only)
 
 
 def of_lcm(pair: Pair, only: str) -> Iterator[str]:
     """A line for each schedule type of the sampler that wants a model which predicts noise."""
     schedules = [each["label"] for each in pair.webui.get("/sdapi/v1/schedulers")]
-    yield "| LCM, schedule type | plain | under a plan |"
+    served = (Twin(name, sampler="LCM", schedule=name) for name in WEBUI_SCHEDULES if name in schedules)
+    return _lines(pair, "LCM, schedule type", served, only)
+
+
+def _lines(pair: Pair, heading: str, twins: Iterable[Twin], only: str) -> Iterator[str]:
+    yield f"| {heading} | plain | under a plan |"
     yield "| --- | --- | --- |"
-    for name in (each for each in WEBUI_SCHEDULES if each in schedules and only in each):
-        twin = Twin(name, sampler="LCM", schedule=name)
-        yield f"| {name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=PROMPT + PLAN))} |"
+    for twin in twins:
+        if only in twin.name:
+            yield f"| {twin.name} | {pair.apart(twin)} | {pair.apart(replace(twin, prompt=twin.prompt + PLAN))} |"
 
 
 def of_pictures(pair: Pair, only: str) -> Iterator[str]:
