@@ -126,3 +126,25 @@ def with_lora() -> StableDiffusionPipeline:
         LoraConfig(r=2, lora_alpha=8, init_lora_weights=False, target_modules=["to_k", "to_q", "to_v"])
     )
     return pipe
+
+
+def with_ip_adapter() -> Any:
+    """SD 1 with an IP-Adapter of random weights, for one image embedding (1, 1, 16) a side."""
+    pipe = sd1()
+    unet = pipe.unet
+    torch.manual_seed(11)
+    width = unet.config.cross_attention_dim
+    weights: dict[str, torch.Tensor] = {}
+    names = [name.removesuffix(".processor") for name in unet.attn_processors if "attn2" in name]
+    for number, name in enumerate(names):
+        module = unet.get_submodule(name)
+        for kind in ("k", "v"):
+            weights[f"{2 * number + 1}.to_{kind}_ip.weight"] = torch.randn(module.inner_dim, width)
+    projection = {
+        "proj.weight": torch.randn(4 * width, 16),
+        "proj.bias": torch.zeros(4 * width),
+        "norm.weight": torch.ones(width),
+        "norm.bias": torch.zeros(width),
+    }
+    unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": weights}])
+    return pipe

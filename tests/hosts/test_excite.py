@@ -270,6 +270,16 @@ def test_controlnet(sd1: Any) -> None:
     assert all(record.after["cat"] > record.scores["cat"] for record in run.excited)
 
 
+def test_an_ip_adapter_is_part_of_what_is_read() -> None:
+    pipe = tiny_pipe.with_ip_adapter()
+    image = torch.randn(2, 1, 1, 16)
+    _, run = sample(pipe, "<excite:cat>", ip_adapter_image_embeds=[image])
+    assert [record.step for record in run.excited] == [0, 1]
+    assert all(record.after["cat"] > record.scores["cat"] for record in run.excited)
+    _, other = sample(pipe, "<excite:cat>", ip_adapter_image_embeds=[-image])
+    assert other.excited[0].scores["cat"] != run.excited[0].scores["cat"]
+
+
 def test_a_lora_is_followed() -> None:
     pipe = tiny_pipe.with_lora()
     _, run = sample(pipe, "<excite:cat>", cross_attention_kwargs={"scale": 0.7})

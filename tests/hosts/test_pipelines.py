@@ -13,7 +13,6 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionPAGPipeline,
 )
-from torch import Tensor
 
 from lib_ebca import Plan
 from lib_ebca.hosts.diffusers import energy_attention, executed_steps
@@ -104,28 +103,9 @@ def test_an_unfused_lora_counts_in_the_update() -> None:
 
 
 def test_ip_adapter_keeps_its_picture() -> None:
-    pipe = tiny_pipe.sd1()
-    _load_ip_adapter(pipe.unet)
+    pipe = tiny_pipe.with_ip_adapter()
     images = [torch.randn(2, 1, 1, 16)]
     plain, changed = (sample(pipe, plan, ip_adapter_image_embeds=images) for plan in (Plan(), FULL))
     other = sample(pipe, FULL, ip_adapter_image_embeds=[-images[0]])
     assert not torch.allclose(plain, changed, atol=1e-5)
     assert not torch.allclose(other, changed, atol=1e-5)
-
-
-def _load_ip_adapter(unet: Any) -> None:
-    torch.manual_seed(11)
-    width = unet.config.cross_attention_dim
-    weights: dict[str, Tensor] = {}
-    names = [name.removesuffix(".processor") for name in unet.attn_processors if "attn2" in name]
-    for number, name in enumerate(names):
-        module = unet.get_submodule(name)
-        for kind in ("k", "v"):
-            weights[f"{2 * number + 1}.to_{kind}_ip.weight"] = torch.randn(module.inner_dim, width)
-    projection = {
-        "proj.weight": torch.randn(4 * width, 16),
-        "proj.bias": torch.zeros(4 * width),
-        "norm.weight": torch.ones(width),
-        "norm.bias": torch.zeros(width),
-    }
-    unet._load_ip_adapter_weights([{"image_proj": projection, "ip_adapter": weights}])
