@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from transformers import CLIPTokenizer
 
 from world.book.captions import write_caption
 from world.book.contents import WHOLE, Contents
-from world.book.eye import WIDTHS, Eye
+from world.book.eye import EYE_FILE, WIDTHS, Eye, load_eye
 from world.book.judge import Sighting, Wanted, judge
 from world.book.scenes import sample_scene
 from world.book.vocabulary import ANIMALS, COLOURS, OBJECTS
@@ -28,7 +29,7 @@ from .scorer import save_scorer, train_scorer
 from .stages import Workshop
 from .worlds import Book
 
-EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1400}, 1.5e-3, 32
+EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 2600}, 1.5e-3, 32
 SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
@@ -61,11 +62,21 @@ def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> E
         )
         batch = 4 if quick else EYE_BATCH
         contents = contents_of(shop)
-        eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths, contents)
+        known = find_eye(shop.recipe.start, widths)
+        eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths, contents, known)
         save_atomically(eye.state_dict(), path)
     eye = Eye(widths).to(shop.device)
     eye.load_state_dict(torch.load(path, map_location=shop.device, weights_only=True))
     return eye.eval()
+
+
+def find_eye(start: str | None, widths: tuple[int, int, int]) -> Eye | None:
+    """The judge's eye of the model that a recipe starts with, if it has one of these widths."""
+    path = None if start is None else Path(start) / "judge" / EYE_FILE
+    if path is None or not path.exists():
+        return None
+    eye = load_eye(path)
+    return eye if eye.widths == widths else None
 
 
 def get_scorer(shop: Workshop, tokenizer: CLIPTokenizer, quick: bool = False) -> None:

@@ -22,11 +22,11 @@ from world.book.scenes import Scene, sample_scene
 
 from .ahead import Ahead, usual_workers
 from .evaluate import Rate, rate
-from .loop import LoopSettings, run_loop, step_generator
+from .loop import LoopSettings, reduced_precision, run_loop, step_generator
 
 DOUBLE_SHARE = 0.7
-# The share of a batch that goes through the VAE, where there is one, in the second half of the training: a round trip
-# costs more than all the rest of a step, and teaches how things are painted, not what they are.
+# The share of a batch that goes through the VAE, where there is one, in the second half of the training, for a round
+# trip teaches how things are painted, not what they are; an eye that knows them already sees it from the start.
 ROUND_TRIPS, ROUND_TRIPS_FROM = 0.25, 0.5
 NOISE, BRIGHTNESS = 0.04, 0.06
 
@@ -54,10 +54,14 @@ def train_eye(
     vae: AutoencoderKL | None = None,
     widths: tuple[int, int, int] = WIDTHS,
     contents: Contents = WHOLE,
+    known: Eye | None = None,
 ) -> Eye:
-    """Train (or resume) the judge's eye; averaged weights."""
+    """Train (or resume) the judge's eye; averaged weights. `known`: an eye of these widths to begin with, if not chance."""
     torch.manual_seed(seed + 2)
-    eye = Eye(widths).to(device)
+    eye = Eye(widths)
+    if known is not None:
+        eye.load_state_dict(known.state_dict())
+    eye = eye.to(device)
 
     def draw(step: int) -> tuple[NDArray[Any], ...]:
         scenes = draw_scenes(batch, (seed + 2) * 1_000_003 + step, contents=contents)
@@ -68,9 +72,11 @@ def train_eye(
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 2, step)
         pictures, bumps, numbers = (torch.from_numpy(array).to(device) for array in ahead(step))
-        count = round(ROUND_TRIPS * batch) if step >= ROUND_TRIPS_FROM * steps else 0
+        count = round(ROUND_TRIPS * batch) if known is not None or step >= ROUND_TRIPS_FROM * steps else 0
         if vae is not None and count:
-            pictures[:count] = round_trip(vae, pictures[:count], generator)
+            with reduced_precision(device):
+                painted = round_trip(vae, pictures[:count], generator)
+            pictures[:count] = painted.float()
         shade = BRIGHTNESS * torch.randn(batch, 3, 1, 1, generator=generator, device=device)
         grain = NOISE * torch.randn(pictures.shape, generator=generator, device=device)
         centres, colours = eye((pictures + shade + grain).clamp(0, 1))

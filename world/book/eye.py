@@ -50,6 +50,7 @@ class Eye(nn.Module):
 
     def __init__(self, widths: tuple[int, int, int] = WIDTHS) -> None:
         super().__init__()
+        self.widths = widths
         fine, middle, coarse = widths
         self.fine = nn.Sequential(nn.Conv2d(3, fine, 4, stride=4), Block(fine))
         self.middle = nn.Sequential(nn.Conv2d(fine, middle, 2, stride=2), Block(middle), Block(middle))
