@@ -65,18 +65,25 @@ def editing(
     json_file: JsonFile = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
-    """Change the colour or shape of an object, remove it, restyle it: success and what was kept, method by method."""
+    """Edits of drawn scenes: success and what was kept, method by method.
+
+    On the model shapes: the colour or shape of an object, removing it, restyling it. On primer the published ones: a
+    cat to a dog, a horse to a zebra, glasses put on.
+    """
     with _sentences():
         if tune and (pages or sheet):
             raise UserError("--tune chooses settings, the table is made without it: leave out --page and --sheet")
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
         from benchmarks.alignment.page import renewed_blocks
-        from benchmarks.editing import bench, settings, tables
+        from benchmarks.editing import bench, tables
+        from benchmarks.editing.grounds import ground_of
+        from benchmarks.editing.settings import methods_of
         from benchmarks.editing.sheet import draw_sheet
 
-        methods = settings.CANDIDATES if tune else settings.METHODS
+        ground = ground_of(bench_alignment.folder_of(asked.model))
+        methods = methods_of(ground.name, tune)
         seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
-        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods)
+        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods, ground)
         loaded, about = _loaded(asked, allow_pickle)
         folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
         with progress.bar("batches") as advance:

@@ -29,7 +29,7 @@ from .scorer import save_scorer, train_scorer
 from .stages import Workshop
 from .worlds import Book
 
-EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 2600}, 1.5e-3, 32
+EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1700}, 1.5e-3, 32
 SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
