@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -106,10 +108,19 @@ def alignment(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; run again to go on.")] = Path(
         "outputs/alignment"
     ),
+    pages: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--page", metavar="FILE", help="Page whose tables are written anew, between their markers. Repeatable."
+        ),
+    ] = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Methods x prompts x seeds, paired by seed, with intervals, costs and contact sheets of wins and losses."""
     with sentences():
+        from benchmarks.alignment.bench_page import block_name
+        from benchmarks.alignment.page import renewed, with_place
+
         name = model or EMBEDDED_DEFAULT
         own = name in embedded() or model is None
         eye = _eye(name)
@@ -123,7 +134,12 @@ def alignment(
             question = _question(own, eye, _protocol(protocol), sets, prompts, methods, seeds, number, half)
             question.items()  # what is wrong with a file is told before a model is loaded
             names = _checked_scorers(_names(scorers), question, eye)
-            _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
+            place = block_name(protocol)
+            for page in pages or ():
+                with_place(page, place)  # told before anything is drawn
+            text = _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
+            for page in pages or ():
+                renewed(page, text, place)
         except ValueError as error:
             # The benchmark's errors are sentences; only theirs may lose the traceback.
             if not type(error).__module__.startswith("benchmarks."):
@@ -139,8 +155,10 @@ def _run(
     shard: tuple[int, int],
     out: Path,
     allow_pickle: bool,
-) -> None:
+) -> str:
+    """Answers the question, shows the tables, and returns them as a page's block."""
     from benchmarks.alignment.bench import bench, sheets, tables
+    from benchmarks.alignment.bench_page import block
     from benchmarks.alignment.drawing import Drawing, Sampling
     from lib_ebca.studio import Studio
 
@@ -165,6 +183,19 @@ def _run(
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     written = [path.name for path in sheets(drawing, scorers, question, out)]
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
+    accuracy = judged(settings.model) if "judge" in scored[0] else []
+    return block(found, scorers, question, drawing.sampling, described, _command(), accuracy)
+
+
+def _command() -> str:
+    """The command as it was given, without where results and pages go."""
+    given, kept = iter(sys.argv[1:]), ["ebca"]
+    for word in given:
+        if word in ("--page", "--out", "-o"):
+            next(given, None)
+        elif not word.startswith(("--page=", "--out=")):
+            kept.append(shlex.quote(word))
+    return " ".join(kept)
 
 
 def _protocol(name: str | None) -> Protocol | None:
