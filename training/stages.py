@@ -44,6 +44,7 @@ class Recipe:
     denoiser_rate: float = 1.2e-3
     sizes: Sizes = field(default=FULL)
     start: str | None = None
+    vae_goes_on: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -116,17 +117,26 @@ def get_tokenizer(shop: Workshop) -> CLIPTokenizer:
 
 
 def get_vae(shop: Workshop) -> AutoencoderKL:
-    """The VAE, trained if neither it nor one of its shape is there in the model that the recipe starts with."""
+    """The VAE, trained if neither it nor one of its shape is there in the model that the recipe starts with.
+
+    That one is taken as it is, unless the recipe says that its training goes on."""
     path, recipe = shop.work / "vae.pt", shop.recipe
+    known: AutoencoderKL | None = None
     if not path.exists() and recipe.start is not None:
         found = AutoencoderKL.from_pretrained(Path(recipe.start) / "vae", torch_dtype=torch.float32)
-        if tuple(found.config.block_out_channels) == recipe.sizes.vae:
+        if tuple(found.config.block_out_channels) != recipe.sizes.vae:
+            pass
+        elif recipe.vae_goes_on:
+            known = found
+        else:
             latents = measure_latents(found.eval().to(shop.device), shop.device, recipe.seed, shop.world)
             write_text_atomically(json.dumps(latents, indent=1), shop.work / "latents.json")
             save_atomically(found.state_dict(), path)
     if not path.exists():
         settings = LoopSettings(recipe.vae, recipe.vae_rate, decay=0.998, checkpoint_seconds=shop.checkpoint_seconds)
-        vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world)
+        vae = train_vae(
+            shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world, known
+        )
         save_atomically(vae.state_dict(), path)
         print(f"vae: {(shop.work / 'latents.json').read_text(encoding='utf-8')}", flush=True)
     state = torch.load(path, map_location=shop.device, weights_only=True)
