@@ -18,6 +18,7 @@ from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
 
 from . import bench_alignment, progress
+from .bench_scorers import folder_of, judged
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
 
@@ -80,7 +81,7 @@ def editing(
         from benchmarks.editing.settings import methods_of
         from benchmarks.editing.sheet import draw_sheet
 
-        ground = ground_of(bench_alignment.folder_of(asked.model))
+        ground = ground_of(folder_of(asked.model))
         methods = methods_of(ground.name, tune)
         seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
         question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods, ground)
@@ -93,10 +94,8 @@ def editing(
         else:
             shown = [tables.main_table(rows, question), tables.comparisons(rows), tables.settings_table(rows)]
         data = bench.to_dict(rows, scenes=question.scenes, steps=steps, seed=seed, **about)
-        _show([*shown, *bench_alignment.judged(asked.model)], data, json_file)
-        renewed_blocks(
-            pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model), about)
-        )
+        _show([*shown, *judged(asked.model)], data, json_file)
+        renewed_blocks(pages or (), {} if tune else tables.blocks(rows, question, folder_of(asked.model), about))
         if sheet is not None:
             draw_sheet(loaded.pipe, question, sheet, beside(loaded))
 
