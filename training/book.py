@@ -62,7 +62,7 @@ def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> E
         )
         batch = 4 if quick else EYE_BATCH
         contents = contents_of(shop)
-        known = find_eye(shop.recipe.start, widths)
+        known = find_eye(shop.recipe.begins_with, widths)
         eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths, contents, known)
         save_atomically(eye.state_dict(), path)
     eye = Eye(widths).to(shop.device)
@@ -70,9 +70,9 @@ def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> E
     return eye.eval()
 
 
-def find_eye(start: str | None, widths: tuple[int, int, int]) -> Eye | None:
+def find_eye(start: Path | None, widths: tuple[int, int, int]) -> Eye | None:
     """The judge's eye of the model that a recipe starts with, if it has one of these widths."""
-    path = None if start is None else Path(start) / "judge" / EYE_FILE
+    path = None if start is None else start / "judge" / EYE_FILE
     if path is None or not path.exists():
         return None
     eye = load_eye(path)

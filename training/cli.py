@@ -33,6 +33,7 @@ from .stages import (
     load_model,
     note_time,
     open_workshop,
+    told_from_root,
 )
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -134,7 +135,7 @@ def train(
             vae_rate=rate_vae,
             denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
             sizes=(TINY_BOOK if book else TINY) if quick else BOOK if book else FULL,
-            start=None if start is None else str(start),
+            start=None if start is None else told_from_root(start),
             vae_goes_on=vae_goes_on,
         )
     except ValueError as error:

@@ -24,6 +24,7 @@ from .tokenizer import build_tokenizer, save_tokenizer
 from .vae import measure_latents, train_vae
 from .worlds import WORLDS, World
 
+ROOT = Path(__file__).parent.parent
 SNAPSHOTS = (0.7, 0.85, 1.0)
 GUIDANCES = (3.0,)
 COMPARED_AT = 3.0
@@ -45,6 +46,11 @@ class Recipe:
     sizes: Sizes = field(default=FULL)
     start: str | None = None
     vae_goes_on: bool = False
+
+    @property
+    def begins_with(self) -> Path | None:
+        """The folder of the model that it starts with; `start` is told from the repository's root."""
+        return None if self.start is None else ROOT / self.start
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -78,6 +84,12 @@ class Workshop:
     @property
     def model(self) -> Path:
         return self.out / "model"
+
+
+def told_from_root(start: Path) -> str:
+    """How a recipe names a folder: from the repository's root if it lies in it, so that a moved checkout finds it."""
+    whole = start.resolve()
+    return str(whole.relative_to(ROOT.resolve()) if whole.is_relative_to(ROOT.resolve()) else whole)
 
 
 def open_workshop(
@@ -122,8 +134,8 @@ def get_vae(shop: Workshop) -> AutoencoderKL:
     That one is taken as it is, unless the recipe says that its training goes on."""
     path, recipe = shop.work / "vae.pt", shop.recipe
     known: AutoencoderKL | None = None
-    if not path.exists() and recipe.start is not None:
-        found = AutoencoderKL.from_pretrained(Path(recipe.start) / "vae", torch_dtype=torch.float32)
+    if not path.exists() and recipe.begins_with is not None:
+        found = AutoencoderKL.from_pretrained(recipe.begins_with / "vae", torch_dtype=torch.float32)
         if tuple(found.config.block_out_channels) != recipe.sizes.vae:
             pass
         elif recipe.vae_goes_on:
@@ -166,7 +178,7 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
             recipe.sizes,
             shop.compiled,
             shop.world,
-            partial(_begin, tokenizer=tokenizer, start=recipe.start),
+            partial(_begin, tokenizer=tokenizer, start=recipe.begins_with),
         )
     model = make_denoiser(tokenizer, recipe.sizes).to(shop.device)
     state = torch.load(shop.work / f"denoiser-{share:03d}.pt", map_location=shop.device, weights_only=True)
@@ -174,9 +186,9 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
     return model.eval()
 
 
-def _begin(denoiser: Denoiser, tokenizer: CLIPTokenizer, start: str | None) -> None:
+def _begin(denoiser: Denoiser, tokenizer: CLIPTokenizer, start: Path | None) -> None:
     if start is not None:
-        print(f"denoiser: {begin_with(denoiser, tokenizer, Path(start)):.1%} of the weights from {start}", flush=True)
+        print(f"denoiser: {begin_with(denoiser, tokenizer, start):.1%} of the weights from {start}", flush=True)
 
 
 def compare_snapshots(

@@ -17,6 +17,7 @@ from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
 from training.scorer import contrast
+from training.stages import ROOT, Recipe, told_from_root
 from world.book.captions import WORDS
 from world.book.eye import EYE_FILE, Eye, load_eye, save_eye
 from world.book.judge import Sighting
@@ -42,13 +43,22 @@ def test_an_eye_begins_with_the_one_of_the_model_that_a_recipe_starts_with(tmp_p
     torch.manual_seed(4)
     known = Eye(TINY_WIDTHS).eval()
     save_eye(known, tmp_path / "judge" / EYE_FILE)
-    found = find_eye(str(tmp_path), TINY_WIDTHS)
-    assert found is not None and find_eye(str(tmp_path), (16, 16, 32)) is None
-    assert find_eye(None, TINY_WIDTHS) is None and find_eye(str(tmp_path / "judge"), TINY_WIDTHS) is None
+    found = find_eye(tmp_path, TINY_WIDTHS)
+    assert found is not None and find_eye(tmp_path, (16, 16, 32)) is None
+    assert find_eye(None, TINY_WIDTHS) is None and find_eye(tmp_path / "judge", TINY_WIDTHS) is None
     settings = LoopSettings(Budget(steps=1), 1e-9)
     trained = train_eye(tmp_path, settings, 2, CPU, 0, widths=TINY_WIDTHS, known=found)
     for one, other in zip(trained.parameters(), known.parameters(), strict=True):
         assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_a_recipe_tells_a_folder_of_the_repository_from_its_root(tmp_path: Path) -> None:
+    within = ROOT / "models" / "primer"
+    assert told_from_root(within) == "models/primer" and told_from_root(tmp_path) == str(tmp_path.resolve())
+    for folder in (within, tmp_path):
+        recipe = Recipe(Budget(steps=1), Budget(steps=1), start=told_from_root(folder))
+        assert recipe.begins_with is not None and recipe.begins_with.resolve() == folder.resolve()
+    assert Recipe(Budget(steps=1), Budget(steps=1)).begins_with is None
 
 
 def test_fresh_scenes_of_the_judge_hold_one_thing_or_two() -> None:
