@@ -21,7 +21,8 @@ EYE_FILE = "eye.safetensors"
 CELLS = 16
 CELL = SIZE // CELLS
 WIDTHS = (48, 96, 160)
-THRESHOLD = 0.5
+# Chosen on 192 fresh scenes of one thing and of two after the VAE: the most are read fully right.
+THRESHOLD = 0.35
 # Glasses may have their centre where a face has its own, so what can be worn is found apart from all else.
 LAYERS = 2
 LAYER_OF = tuple(int(noun in WORN) for noun in NOUNS)
