@@ -67,6 +67,14 @@ def earlier_runs(start: Path) -> list[dict[str, Any]]:
     return [*card.get("before", []), own]
 
 
+def fresh_seed(start: Path | None) -> int:
+    """A seed that no training had which led to the model in `start`: the steps of all of them; 0 if it has no card.
+
+    Scenes depend on seed and step alone, so one that went on with an old seed would see what it knows already.
+    """
+    return 0 if start is None else sum(run["steps"] for run in earlier_runs(start))
+
+
 def book_readme(facts: dict[str, Any], contents: Contents) -> str:
     """The card as Markdown."""
     return "\n".join([*_introduction(facts, contents), *_making(facts), *_figures(facts["evaluation"]), *_licences()])

@@ -11,14 +11,16 @@ from typing import Annotated
 import torch
 import typer
 from diffusers import AutoencoderKL
+from transformers import CLIPTokenizer
 
 from world.book.eye import EYE_FILE, save_eye
 
 from .book import evaluate_book, get_eye, get_scorer
-from .book_card import write_book_card
+from .book_card import fresh_seed, write_book_card
 from .card import write_card
 from .compvis import export_compvis
 from .evaluate import STEPS
+from .gradients import WrongGradientsError
 from .loop import Budget
 from .networks import BOOK, FULL, TINY, TINY_BOOK
 from .stages import (
@@ -88,7 +90,10 @@ def train(
     batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of everything.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(help="Seed of everything; 0, or where a model is begun with, the steps it has had: fresh scenes."),
+    ] = None,
     start: Annotated[
         Path | None,
         typer.Option(help="A model to begin with, in diffusers' layout; for book and primer models/primer."),
@@ -129,7 +134,7 @@ def train(
                 quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 6000 if book else 3400
             ),
             world=world.value,
-            seed=seed,
+            seed=fresh_seed(start) if seed is None else seed,
             vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 8 if book else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
             vae_rate=rate_vae,
@@ -160,7 +165,7 @@ def train(
     if only is Stage.vae or not reached(Stage.denoiser):
         return
     began = time.perf_counter()
-    get_denoiser(shop, tokenizer)
+    _teach(shop, tokenizer)
     note_time(shop, "denoiser", time.perf_counter() - began)
     if book:
         _finish_book(shop, vae, until, number, batch, quick)
@@ -181,11 +186,20 @@ def train(
     typer.echo(f"done: {shop.model}")
 
 
+def _teach(shop: Workshop, tokenizer: CLIPTokenizer) -> None:
+    """The denoiser's training, if it is not done."""
+    try:
+        get_denoiser(shop, tokenizer)
+    except WrongGradientsError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+
+
 def _make_alone(shop: Workshop, stage: Stage, quick: bool) -> None:
     """One thing that does not wait for another. The judge sees round trips if the VAE is there, else drawings alone."""
     tokenizer = get_tokenizer(shop)
     if stage is Stage.denoiser:
-        get_denoiser(shop, tokenizer)
+        _teach(shop, tokenizer)
     elif stage is Stage.scorer:
         get_scorer(shop, tokenizer, quick)
     else:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import CLIPTextModel, CLIPTokenizer
 
+from .gradients import gradient_of, refuse_other_gradient
 from .grounding import NOBODY, grounding_loss, watch
 from .loop import LoopSettings, fall, reduced_precision, run_loop, step_generator
 from .networks import FULL, SCALING_FACTOR, Sizes, make_noise_schedule, make_text_encoder, make_unet
@@ -68,7 +69,9 @@ def train_denoiser(
 ) -> Denoiser:
     """Train (or resume) the denoiser on analytic latents, so that it need not wait for the VAE; averaged weights.
 
-    `begin` sets the weights that a fresh training begins with, if not chance."""
+    `begin` sets the weights that a fresh training begins with, if not chance.
+
+    Raises WrongGradientsError where `compiled` is asked for and would teach something else."""
     torch.manual_seed(seed + 1)
     model = make_denoiser(tokenizer, sizes)
     begin(model)
@@ -77,8 +80,6 @@ def train_denoiser(
     cuda = device.type == "cuda"
     # Convolutions are a fifth faster so, on a CPU too.
     model.unet.to(memory_format=torch.channels_last)
-    if compiled:
-        model.unet.compile()
     tokens = CaptionTokens(tokenizer, device, world.words)
     kept = make_noise_schedule().alphas_cumprod.to(device)
     weight = loss_weights(kept)
@@ -109,6 +110,10 @@ def train_denoiser(
         return drawing + GROUNDING * fall(step, steps) * grounding.mean()
 
     with attention:
+        if compiled:
+            plain = gradient_of(model, lambda: loss(0, 1))
+            model.unet.compile()
+            refuse_other_gradient(plain, gradient_of(model, lambda: loss(0, 1)))
         trained = run_loop(model, loss, settings, folder, "denoiser", device)
     assert isinstance(trained, Denoiser)
     return trained

@@ -26,13 +26,13 @@ from .worlds import WORLDS, Samples, World
 
 BLOCK = 4
 # Nothing in a picture asks for more than its surroundings, so larger pictures are learnt in windows of this side, at a
-# share of the price; the last part of the training is on whole ones, as which they are used.
+# share of the price. Whole, as they are used, they are seen at the end of a training, and all along one that goes on.
 WINDOW = 64
 WHOLE_FROM = 0.85
 NOISE = 0.12
 LOG_VARIANCE = -6.0
 SPOT_WEIGHT = 0.3
-SPIKE_WEIGHT = 0.3
+SPIKE_WEIGHT = 1.0
 STATISTICS_PICTURES = 1024
 DOUBLE_SHARE = 0.6
 
@@ -111,7 +111,8 @@ def train_vae(
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed, step)
         sample = samples(step, generator)
-        window = _window(world, generator) if step < WHOLE_FROM * steps else (..., slice(None), slice(None))
+        whole = known is not None or step >= WHOLE_FROM * steps
+        window = (..., slice(None), slice(None)) if whole else _window(world, generator)
         pictures, regions = (2 * sample.pictures - 1)[window].contiguous(), sample.regions[window]
         wanted = target(pictures)
         noise = torch.randn(wanted.shape, generator=generator, device=device)
