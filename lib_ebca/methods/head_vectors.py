@@ -19,6 +19,7 @@ from torch import Tensor
 
 from lib_ebca.methods.head_order import known_layout
 from lib_ebca.methods.head_relevance import SDXL_CLAMP, relevance
+from lib_ebca.reading import json_in
 
 FORMAT = "head relevance 1"
 SHIPPED = Path(__file__).parent / "vectors"
@@ -112,7 +113,7 @@ def read(path: str | Path) -> HeadVectors:
     """The vectors of a file. Raises VectorsError where it is not there or is something else."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_in(path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise VectorsError(f"{path} holds no head relevance vectors: it should be what `ebca heads measure` writes")
         concepts, heads = tuple(map(str, data["concepts"])), tuple(map(int, data["heads"]))

@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_ebca.reading import refuse_no_file
 from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
@@ -125,6 +126,8 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
     from PIL import Image
 
     try:
+        if data is None:
+            refuse_no_file(path)
         with warnings.catch_warnings():
             # Pillow warns of a bomb up to twice the size at which it refuses it.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -139,5 +142,6 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels: make the picture smaller") from None
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error) as error:
-        raise UserError(f"cannot read {path} as a picture: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path} as a picture: {reason}") from None
     return image

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_ebca.reading import text_in
 from lib_ebca.studio import foreign, infotext, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.named import find
@@ -115,9 +116,7 @@ def prompts_in(file: Path) -> tuple[str, ...]:
     Raises UserError where it cannot be read, or holds none.
     """
     try:
-        if file.stat().st_size > _LARGEST:
-            raise UserError(f"--prompts {file} is larger than {_LARGEST // 1_000_000} MB: `ebca batch` is for so many")
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_in(file, _LARGEST).splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UserError(f"cannot read --prompts {file}: {reason}") from None
