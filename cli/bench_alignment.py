@@ -14,6 +14,7 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS, embedded
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
+from lib_ebca.studio.values import part_of
 
 from . import progress
 from .errors import sentences
@@ -97,7 +98,7 @@ def alignment(
     sampler: Annotated[str, typer.Option(help="By its WebUI name.")] = "DDIM",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures drawn together.")] = 8,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only this part of the work; the parts share --out.")
+        str, typer.Option(metavar="PART/PARTS", help="Only this part of the work; the parts share --out.")
     ] = "1/1",
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps.  [default: the fastest]", show_default=False)
@@ -123,7 +124,7 @@ def alignment(
             question = _question(own, eye, _protocol(protocol), sets, prompts, methods, seeds, number, half)
             question.items()  # what is wrong with a file is told before a model is loaded
             names = _checked_scorers(_names(scorers), question, eye)
-            _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
+            _run(settings, question, (names, clip, blip), batch_size, part_of("--shard", shard), out, allow_pickle)
         except ValueError as error:
             # The benchmark's errors are sentences; only theirs may lose the traceback.
             if not type(error).__module__.startswith("benchmarks."):
@@ -272,13 +273,6 @@ def folder_of(model: str) -> Path:
 def _names(given: str | None) -> list[str]:
     # A comma within a directive is the directive's.
     return [name.strip() for name in re.split(r",(?![^<]*>)", given or "") if name.strip()]
-
-
-def _shard(given: str) -> tuple[int, int]:
-    number, slash, count = given.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal()):
-        raise UserError(f"--shard {given!r}: it should be I/N, such as 1/4")
-    return int(number), int(count)
 
 
 def show(contents: list[Table]) -> None:

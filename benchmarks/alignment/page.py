@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.studio.pictures import write_over
 from world.statistics import holm
 
 from . import sweep
@@ -40,9 +41,7 @@ def renewed(page: Path, text: str, block: str = BLOCK) -> None:
     if found.count(begin) != 1 or found.count(end) != 1 or found.index(begin) > found.index(end):
         raise PageError(f"{page} should hold the line {begin} once and after it the line {end}")
     before, after = found[: found.index(begin)], found[found.index(end) :]
-    part = page.with_name(page.name + ".part")
-    part.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
-    part.replace(page)
+    write_over(page, f"{before}{begin}\n\n{text.strip()}\n\n{after}".encode())
 
 
 def renewed_blocks(pages: Sequence[Path], blocks: Mapping[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and never in the place of another."""
+"""Files that are either whole or not there, and never in the place of another unless that is meant."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import re
 import secrets
 import struct
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,22 @@ def write_new(path: Path, data: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_over(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, in the place of what stands there; a stop leaves that, and never half of either.
+
+    Raises OSError.
+    """
+    # A name of its own: path.part may be somebody's.
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _publish(part: Path, path: Path) -> None:

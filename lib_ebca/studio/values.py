@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import UserError
 
 MOST_STEPS = 1000  # as many as a model was trained with
 LONGEST_SIDE = 8192  # pixels
 LARGEST_GUIDANCE = 1000.0
+_PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
 def finite(name: str, value: float) -> float:
@@ -16,6 +19,15 @@ def finite(name: str, value: float) -> float:
     if not math.isfinite(value):
         raise UserError(f"{name} is {value!r}: it should be a finite number")
     return value
+
+
+def part_of(name: str, given: str) -> tuple[int, int]:
+    """PART and PARTS of "2/4", PART counted from 1. Raises UserError."""
+    read = _PART.fullmatch(given)
+    part, parts = (int(read[1]), int(read[2])) if read else (0, 0)
+    if not 1 <= part <= parts:
+        raise UserError(f"{name} is {shortened(given)!r}: it should be PART/PARTS, such as 2/4")
+    return part, parts
 
 
 def readable(name: str, text: str) -> str:
