@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from lib_ebca.language.checks import shortened
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
-from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_SIDE, MOST_STEPS
+from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_PROMPT, LONGEST_SIDE, MOST_STEPS
 
 from ..p2p import CROSS, SELF, THRESHOLD
 from .limits import MOST
@@ -191,6 +191,9 @@ def job(fields: Mapping[str, Any], places: Mapping[str, Place], whole: Place) ->
     if kind is None:
         raise JobsError(places.get("task", whole), f"task is {task!r}: it should be one of {', '.join(TASKS)}")
     for name, value in fields.items():
+        texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+        if any(len(text) > LONGEST_PROMPT for text in texts):
+            raise JobsError(places.get(name, whole), f"{name} has more than {LONGEST_PROMPT} characters")
         try:
             json.dumps(value, ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:

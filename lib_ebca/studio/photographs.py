@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,10 +73,14 @@ def read(path: Path) -> Photo:
     from PIL import ImageOps
 
     opened = open_picture(path)
-    image = ImageOps.exif_transpose(opened)
     try:
-        image, alpha = _eight_bits(image)
-    except (OSError, ValueError) as error:
+        turned = ImageOps.exif_transpose(opened)
+    except (SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, struct.error):
+        # A broken header says nothing: the picture is as it lies there.
+        turned = opened
+    try:
+        image, alpha = _eight_bits(turned)
+    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise UserError(f"cannot read {path} as a picture: {error}") from None
     return Photo(image, alpha, digest_of(image, *([alpha] if alpha else [])))
 

@@ -19,7 +19,9 @@ from lib_ebca.studio.errors import UserError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_NUMBERED = re.compile(r"(\d{5,})-")
+_NUMBERED = re.compile(r"([0-9]{5,9})-[0-9]+")
+# Whose formats are programs that another program is started for.
+_PROGRAMS = {"EPS", "WMF"}
 # File systems without hard links (FAT, some network shares) answer with one of these; exFAT under Windows with EINVAL.
 _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -126,7 +128,10 @@ def save_free(path: Path, data: bytes) -> Path:
 
 
 def _next_number(folder: Path) -> int:
-    taken = (_NUMBERED.match(path.name) for path in folder.iterdir())
+    try:
+        taken = [_NUMBERED.match(path.name) for path in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
     return max((int(match.group(1)) for match in taken if match), default=0) + 1
 
 
@@ -149,6 +154,8 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
             # Pillow warns of a bomb up to twice the size at which it refuses it.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path if data is None else io.BytesIO(data)) as image:
+                if image.format in _PROGRAMS:
+                    raise UserError(f"{path} is a drawing ({image.format}) and no picture of pixels: save it as PNG")
                 image.load()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None

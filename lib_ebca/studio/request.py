@@ -104,7 +104,7 @@ def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe
 
     options = options or Plan()
     if prompts:
-        return tuple(Wanted(prompt, parse(_checked(prompt)).plan.merged(options)) for prompt in prompts)
+        return tuple(Wanted(prompt, parse(checked(prompt)).plan.merged(options)) for prompt in prompts)
     if recorded is not None:
         return (Wanted(recorded.prompt, recorded.plan.merged(options)),)
     raise UserError("there is nothing to draw: give at least one PROMPT, or --from PICTURE")
@@ -126,7 +126,8 @@ def prompts_in(file: Path) -> tuple[str, ...]:
     return prompts
 
 
-def _checked(prompt: str) -> str:
+def checked(prompt: str) -> str:
+    """The prompt, or UserError where it is no text that can be drawn, or the name of a file."""
     readable("the prompt", prompt)
     if prompt.startswith("@") and os.path.isfile(prompt[1:]):  # noqa: PTH113 (takes any text, also one that is no path)
         raise UserError(f"the prompt {prompt!r} names a file: its lines are drawn with --prompts {prompt[1:]}")

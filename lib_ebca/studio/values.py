@@ -11,6 +11,7 @@ from lib_ebca.studio.errors import UserError
 MOST_STEPS = 1000  # as many as a model was trained with
 LONGEST_SIDE = 8192  # pixels
 LARGEST_GUIDANCE = 1000.0
+LONGEST_PROMPT = 20_000  # characters: some seventy chunks, each of which the text encoder reads by itself
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 
 
@@ -30,8 +31,10 @@ def part_of(name: str, given: str) -> tuple[int, int]:
     return part, parts
 
 
-def readable(name: str, text: str) -> str:
-    """`text`, or UserError where it came from the terminal as bytes that are not UTF-8."""
+def readable(name: str, text: str, longest: int = LONGEST_PROMPT) -> str:
+    """`text`, or UserError where it is too long, or came from the terminal as bytes that are not UTF-8."""
+    if len(text) > longest:
+        raise UserError(f"{name} has {len(text)} characters: {longest} are the most that are read")
     try:
         text.encode()
     except UnicodeEncodeError:
