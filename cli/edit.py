@@ -176,7 +176,7 @@ def edit(
         "kl": kl,
     }
     how = _inverting(before.inverting if before and before.inverting else Inverting(), given)
-    at_least("--cache-size", math.ceil(finite("--cache-size", cache_size)), 0)
+    at_least("--cache-size", math.ceil(finite("--cache-size", cache_size)), 0, 10**9)
     cache = None if no_cache else LatentCache(default_folder(), cache_size)
     source = photo.read(photograph)
     if before is not None and again is not None:

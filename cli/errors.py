@@ -68,7 +68,8 @@ def _sentence(error: Exception) -> str | None:
     # name here: importing them would load torch where it was not needed.
     if isinstance(error, UserError) or (isinstance(error, ValueError) and kind.__module__.startswith("lib_ebca.")):
         return str(error)
-    if kind.__name__ == "OutOfMemoryError":
+    # A GPU's memory, this machine's to Python, and to torch, which has no class for it.
+    if kind.__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "the device has not enough memory for this: use a smaller --batch-size, --width and --height, or --dtype"
     return None
 

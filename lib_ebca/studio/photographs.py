@@ -19,6 +19,7 @@ GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
 FITS = ("resize", "crop")
 MOST_OBLONG = 8
 HALF_WHITE = 128
+_WIDEST = 1e6  # pixels of a blur; of a wider one no photograph has more to show
 SAME_SIZE = 2.0  # times the model's own area, or the inverse, up to which a photograph keeps its size
 
 
@@ -156,7 +157,9 @@ def feathered(mask: Image, feather: float) -> Image:
     if feather <= 0:
         return mask
     # Blurred, a straight edge is half white where it was: twice the rest is a ramp that lies inside alone.
-    soft = mask.filter(ImageFilter.GaussianBlur(feather / 2)).point([max(0, 2 * v - 255) for v in range(256)])
+    soft = mask.filter(ImageFilter.GaussianBlur(min(feather / 2, _WIDEST))).point(
+        [max(0, 2 * v - 255) for v in range(256)]
+    )
     if brightest(soft) < HALF_WHITE:
         raise UserError(f"--feather is {feather:g}: that seam leaves (nearly) nothing of the mask; make it smaller")
     return ImageChops.darker(mask, soft)

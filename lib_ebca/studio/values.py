@@ -10,6 +10,7 @@ from lib_ebca.studio.errors import UserError
 
 MOST_STEPS = 1000  # as many as a model was trained with
 LONGEST_SIDE = 8192  # pixels
+MOST_JUMPS = 1000  # back, of RePaint on each stretch
 LARGEST_GUIDANCE = 1000.0
 LONGEST_PROMPT = 20_000  # characters: some seventy chunks, each of which the text encoder reads by itself
 _PART = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")

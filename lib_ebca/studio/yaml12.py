@@ -36,13 +36,13 @@ class Spelt(float):
 class Loader(yaml.SafeLoader):
     """Reads mappings, lists, text, numbers, truth values and null, and no other tag."""
 
-    anchors = True
+    allows_anchors = True
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # types-PyYAML declares another type
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
-        """A part; of an anchor's use it raises where :attr:`anchors` are refused."""
-        if not self.anchors and self.check_event(yaml.AliasEvent):
+        """A part; of an anchor that is used it raises where none is allowed."""
+        if not self.allows_anchors and self.check_event(yaml.AliasEvent):
             event = self.get_event()
             raise yaml.composer.ComposerError(None, None, "anchors are not for this file", event.start_mark)
         node: yaml.Node | None = super().compose_node(parent, index)
@@ -93,7 +93,7 @@ Loader.yaml_constructors |= {
 
 
 class _WithoutAnchors(Loader):
-    anchors = False
+    allows_anchors = False
 
 
 def load(text: str) -> Any:

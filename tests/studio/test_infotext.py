@@ -189,5 +189,5 @@ def test_a_prompt_of_absurd_length_is_refused(field: str) -> None:
         "prompt": Infotext(long, "", fields),
         "negative": Infotext("a cat", long, fields),
     }.get(field, Infotext("a cat", "", {**fields, field: long}))
-    with pytest.raises(UserError, match="has (39999|40000) characters: 20000 are the most"):
+    with pytest.raises(UserError, match=r"has (39999|40000) characters: 20000 are the most"):
         recipe.from_text(infotext.write(info))
