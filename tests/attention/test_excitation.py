@@ -92,6 +92,14 @@ def test_a_picture_without_subjects_is_left_alone_and_has_no_record() -> None:
     assert [each.picture for each in excitation.records] == [1]
 
 
+def test_each_threshold_is_asked_for_once() -> None:
+    excitation = Excitation([Subjects((CAT,), TEXT)], 10, LEVELS)
+    for number in range(4):
+        excitation.altered(number, latents(), model())
+    expected = [pytest.approx(0.05), None, pytest.approx(0.5), None]
+    assert [each.target for each in excitation.records] == expected
+
+
 def test_the_step_falls_from_the_scale_to_the_root_of_its_half() -> None:
     before = latents()
 
