@@ -76,13 +76,18 @@ def measure(
         found = _measured_here(asked, what, numbers, batch_size, allow_pickle, out)
     else:
         raise UserError(f"--engine is {engine!r}: it should be local or ray")
-    before = head_measure.before(out)
+    before, there = head_measure.before(out), _content(out)
     done = 0 if before is None else len(before.measured["done"])
     with progress.bar("measuring", quiet) as advance:
         total = before
         for part in found:
             total = part if total is None else head_measure.added([total, part])
+            if _content(out) != there:
+                raise UserError(
+                    f"another run has written into {str(out)!r} meanwhile: give each its own --out, and merge"
+                )
             _write(total, out)
+            there = _content(out)
             done += len(part.measured["done"])
             advance(done, len(numbers))
     if not quiet:
@@ -105,6 +110,10 @@ def _measured_here(
     model = loading.load(asked, allow_pickle)
     left = head_measure.remaining(what, what.facts(model), numbers, out)
     yield from head_measure.batches(model, what, left, batch_size)
+
+
+def _content(out: Path) -> bytes | None:
+    return out.read_bytes() if out.is_file() else None
 
 
 def _write(vectors: HeadVectors, out: Path) -> None:

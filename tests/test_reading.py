@@ -20,7 +20,7 @@ def test_as_large_as_it_may_be_and_no_larger(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_bytes(b"x" * 1_000_000)
     assert len(text_in(path, 1_000_000)) == 1_000_000
-    with pytest.raises(OSError, match="it is larger than 0.5 MB"):
+    with pytest.raises(OSError, match=r"it is larger than 0\.5 MB"):
         text_in(path, 500_000)
 
 
@@ -36,7 +36,7 @@ def test_what_never_ends_is_too_large_and_no_picture() -> None:
 def test_a_named_pipe_is_not_waited_for_and_one_of_the_shell_is_read(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for read in (lambda path: text_in(path, 100), refuse_no_file):
-        with pytest.raises(OSError, match="pipe.*give a file"):
+        with pytest.raises(OSError, match=r"pipe.*give a file"):
             read(tmp_path / "pipe")
     reading, writing = os.pipe()
     try:

@@ -98,6 +98,10 @@ def test_each_threshold_is_asked_for_once() -> None:
         excitation.altered(number, latents(), model())
     expected = [pytest.approx(0.05), None, pytest.approx(0.5), None]
     assert [each.target for each in excitation.records] == expected
+    # A pass that begins anew asks anew.
+    for number in (5, 2):
+        excitation.altered(number, latents(), model())
+    assert excitation.records[-1].target == pytest.approx(0.5)
 
 
 def test_the_step_falls_from_the_scale_to_the_root_of_its_half() -> None:

@@ -79,6 +79,21 @@ def test_a_stopped_measurement_goes_on(
     assert torch.equal(counts(tmp_path / "v.json"), counts(tmp_path / "whole.json"))
 
 
+def test_two_runs_into_one_file_lose_nothing(
+    measure: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = head_measure.batches
+
+    def beside_another(*arguments: object, **keywords: object) -> object:
+        for part in honest(*arguments, **keywords):  # type: ignore[arg-type]  # passes on whatever it was given
+            (tmp_path / "v.json").write_bytes(b"what the other has found")
+            yield part
+
+    monkeypatch.setattr(head_measure, "batches", beside_another)
+    refused(measure("v.json"), "another run has written into", "--out")
+    assert (tmp_path / "v.json").read_bytes() == b"what the other has found"
+
+
 @pytest.mark.parametrize(
     ("spoil", "more", "says"),
     [

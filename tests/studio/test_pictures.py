@@ -49,7 +49,7 @@ def test_writing_over_leaves_what_is_beside_and_half_of_nothing(tmp_path: Path) 
 
 def test_a_drawing_that_another_program_would_run_is_no_picture(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nquit\n")
-    with pytest.raises(UserError, match="EPS.*no picture of pixels"):
+    with pytest.raises(UserError, match=r"EPS.*no picture of pixels"):
         pictures.open_picture(tmp_path / "a.png")
 
 
