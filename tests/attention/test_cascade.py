@@ -169,8 +169,8 @@ def test_what_is_laid_out_beforehand_is_known_as_such() -> None:
     batch, stack = scenes()["update and edits"], layers(2)
     cascade = batch.cascade()
     cascade.begin(batch.rows, batch.size, given=batch.context)
-    assert cascade.prepared
-    assert cascade.evaluation is not None
+    known = [cascade.prepared]
     evaluate(stack, cascade, batch)
-    assert not cascade.prepared
+    assert [*known, cascade.prepared] == [True, False]
+    assert cascade.evaluation is not None
     assert cascade.evaluation.served == {0, 1}
