@@ -43,6 +43,11 @@ def say_json(value: Any, file: IO[str] | None = None) -> None:
     _echo(line, file)
 
 
+def give_up_stdout() -> None:
+    """From here on stdout goes nowhere: what is left in its buffer would fail once more at the end of the program."""
+    sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # there for the rest of the program
+
+
 def _encoding(file: IO[str] | None) -> str:
     return getattr(file, "encoding", None) or "utf-8"
 
@@ -55,6 +60,5 @@ def _echo(line: str, file: IO[str]) -> None:
         raise
     except OSError as error:
         if file is sys.stdout:
-            # What is left in its buffer would fail once more at the end.
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115  # there for the rest of the program
+            give_up_stdout()
         raise UserError(f"cannot write to the output: {error.strerror or error}") from None

@@ -9,6 +9,7 @@ import unicodedata
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -16,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
 from cli.batch.progress import print_plain
+from cli.errors import sentences
 from cli.terminal import say, say_json, shown
 from lib_ebca.studio.errors import UserError
 from tests.cli.conftest import Ebca
@@ -66,6 +68,16 @@ def test_an_output_that_takes_no_more_is_a_sentence(monkeypatch: pytest.MonkeyPa
     with pytest.raises(UserError, match="cannot write to the output: No space left on device"):
         say("a cat")
     say("what comes after it goes nowhere")
+
+
+def test_a_table_that_the_output_has_no_room_for_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    with pytest.raises(typer.Exit) as ended, sentences():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err == "Error: cannot write: No space left on device\n"
 
 
 def test_info_shows_escapes(ebca: Ebca, tmp_path: Path) -> None:

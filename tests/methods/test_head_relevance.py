@@ -118,5 +118,6 @@ def test_equal_heads_stay_in_their_order() -> None:
 
 
 def test_rare_votes_are_shared_like_others() -> None:
+    torch.testing.assert_close(ranking(torch.tensor([[0.3], [0.1]])), torch.tensor([[0.75], [0.25]]).double())
     assert torch.equal(ranking(torch.zeros(2, 3), 0.1), torch.full((2, 3), 0.5, dtype=torch.float64))
     torch.testing.assert_close(relevance(torch.tensor([[1, 0], [9, 10]]))[0], torch.tensor([2.0, 0.0]).double())
