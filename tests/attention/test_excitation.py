@@ -92,6 +92,13 @@ def test_a_picture_without_subjects_is_left_alone_and_has_no_record() -> None:
     assert [each.picture for each in excitation.records] == [1]
 
 
+def test_maps_are_kept_where_they_are_asked_for() -> None:
+    for asked, kept in ({}, {}), ({"maps": True}, {"cat": (4, 2), "frog": (8, 8)}):
+        excitation = Excitation([Subjects((CAT, FROG), TEXT)], 10, LEVELS, **asked)
+        excitation.altered(1, latents(), model())
+        assert {name: tuple(each.shape) for name, each in excitation.records[0].maps.items()} == kept
+
+
 def test_each_threshold_is_asked_for_once() -> None:
     excitation = Excitation([Subjects((CAT,), TEXT)], 10, LEVELS)
     for number in range(4):
