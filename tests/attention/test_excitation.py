@@ -93,8 +93,9 @@ def test_a_picture_without_subjects_is_left_alone_and_has_no_record() -> None:
 
 
 def test_maps_are_kept_where_they_are_asked_for() -> None:
-    for asked, kept in ({}, {}), ({"maps": True}, {"cat": (4, 2), "frog": (8, 8)}):
-        excitation = Excitation([Subjects((CAT, FROG), TEXT)], 10, LEVELS, **asked)
+    subjects = [Subjects((CAT, FROG), TEXT)]
+    plain, keeping = Excitation(subjects, 10, LEVELS), Excitation(subjects, 10, LEVELS, maps=True)
+    for excitation, kept in (plain, {}), (keeping, {"cat": (4, 2), "frog": (8, 8)}):
         excitation.altered(1, latents(), model())
         assert {name: tuple(each.shape) for name, each in excitation.records[0].maps.items()} == kept
 
