@@ -10,7 +10,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 MOST_COUNTED = 999_999
-_LARGEST = 1e300  # so that all numbers of a plan together are still one
 _OCCURRENCE = re.compile(r"(.*\S)\s*#([0-9]{1,6})", re.DOTALL)
 _Part = TypeVar("_Part")
 
@@ -67,7 +66,7 @@ def number(field: str, value: object, expected: str = "a finite number") -> floa
         converted = float(value)
     except OverflowError:
         converted = math.inf
-    if not abs(converted) <= _LARGEST:
+    if not math.isfinite(converted):
         raise PlanError(field, value, expected)
     return converted + 0.0  # minus zero becomes zero: equal plans are written alike
 

@@ -59,7 +59,7 @@ def refused(result: Result, *says: str) -> None:
         ((PROMPT, "--negative", "a " * 20_000), ("--negative has 40000 characters",)),
         ((PROMPT, "--count", "9" * 20), ("--count is 99999", "at most 999999")),
         ((PROMPT, "--clip-skip", "9" * 20), ("--clip-skip is 99999", "at most 999999")),
-        ((PROMPT, "--edit", "x:1e308", "--edit", "y:1e308"), ("--edit 'x:1e308'", "finite")),
+        ((PROMPT, "--edit", "x:1e308", "--edit", "y:1e308"), ("strength is 1e+308", "at most 1e+300")),
         ((PROMPT, "--from", "/dev/zero"), ("/dev/zero", "a pipe or a device")),
         ((PROMPT, "--prompts", "nowhere.txt"), ("--prompts nowhere.txt", "No such file")),
         ((PROMPT, "--prompts", "."), ("--prompts .",)),
