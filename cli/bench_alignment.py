@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import shlex
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,12 +12,13 @@ import typer
 
 from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.locate import MODELS, embedded
+from lib_ebca.studio.locate import embedded
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
 from lib_ebca.studio.values import part_of
 
 from . import progress
+from .bench_scorers import checked_scorers, eye_beside, judge_for, judged, scorers_named
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
 from .terminal import say
@@ -24,13 +26,11 @@ from .terminal import say
 if TYPE_CHECKING:
     from benchmarks.alignment.bench import Question
     from benchmarks.alignment.protocols import Protocol
-    from benchmarks.alignment.scoring import Scorer
     from benchmarks.alignment.tables import Table
 
 QUICK = {"steps": 15, "prompts": 24}
 EMBEDDED_PROMPTS = 256
 DEFAULT_METHODS = ("plain", "bcu", "boosts")
-SCORERS = ("judge", "clip", "blip")
 
 
 def alignment(
@@ -107,13 +107,24 @@ def alignment(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results; run again to go on.")] = Path(
         "outputs/alignment"
     ),
+    pages: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--page", metavar="FILE", help="Page whose tables are written anew, between their markers. Repeatable."
+        ),
+    ] = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
     """Methods x prompts x seeds, paired by seed, with intervals, costs and contact sheets of wins and losses."""
     with sentences():
+        from benchmarks.alignment.bench import Question
+        from benchmarks.alignment.bench_page import block_name
+        from benchmarks.alignment.page import renewed, with_place
+        from benchmarks.alignment.protocols import PUBLISHED_SETS
+
         name = model or EMBEDDED_DEFAULT
         own = name in embedded() or model is None
-        eye = _eye(name)
+        eye = eye_beside(name)
         number_of_steps = steps or (QUICK["steps"] if quick else 25)
         settings = checked(
             Settings(model=name, steps=number_of_steps, guidance=cfg, sampler=sampler, device=device, dtype=dtype)
@@ -121,10 +132,29 @@ def alignment(
         at_least("--batch-size", batch_size, 1)
         number = limit or (QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None)
         try:
-            question = _question(own, eye, _protocol(protocol), sets, prompts, methods, seeds, number, half)
+            compared = _protocol(protocol)
+            asked = _sets(compared, sets, prompts, own and eye is None)
+            usual = DEFAULT_METHODS if compared is None else compared.methods
+            question = Question(
+                asked,
+                tuple(prompts or ()),
+                number,
+                1 if seeds is None else seeds,
+                tuple(_names(methods)) or usual,
+                half,
+                None if compared is None or seeds is not None else compared.pictures,
+                judged=eye is not None and not prompts and set(asked) <= set(PUBLISHED_SETS),
+            )
             question.items()  # what is wrong with a file is told before a model is loaded
-            names = _checked_scorers(_names(scorers), question, eye)
-            _run(settings, question, (names, clip, blip), batch_size, part_of("--shard", shard), out, allow_pickle)
+            names = checked_scorers(_names(scorers), question, eye)
+            place = block_name(protocol)
+            for page in pages or ():
+                with_place(page, place)  # told before anything is drawn
+            text = _run(
+                settings, question, (names, clip, blip), batch_size, part_of("--shard", shard), out, allow_pickle
+            )
+            for page in pages or ():
+                renewed(page, text, place)
         except ValueError as error:
             # The benchmark's errors are sentences; only theirs may lose the traceback.
             if not type(error).__module__.startswith("benchmarks."):
@@ -140,14 +170,16 @@ def _run(
     shard: tuple[int, int],
     out: Path,
     allow_pickle: bool,
-) -> None:
+) -> str:
+    """Answers the question, shows the tables, and returns them as a page's block."""
     from benchmarks.alignment.bench import bench, sheets, tables
+    from benchmarks.alignment.bench_page import block
     from benchmarks.alignment.drawing import Drawing, Sampling
     from lib_ebca.studio import Studio
 
     loaded = loading.load(settings, allow_pickle)
     settings = completed(settings, loaded)
-    scorers = _scorers(*scored, str(settings.device), _judge_of(question, settings.model, str(settings.device)))
+    scorers = scorers_named(*scored, str(settings.device), judge_for(question, settings.model, str(settings.device)))
     drawing = Drawing(Studio(loaded), Sampling(settings.steps, settings.guidance, batch), settings.sampler)
     described = {
         "model": loaded.source.model,
@@ -166,6 +198,19 @@ def _run(
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     written = [path.name for path in sheets(drawing, scorers, question, out)]
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
+    accuracy = judged(settings.model) if "judge" in scored[0] else []
+    return block(found, scorers, question, drawing.sampling, described, _command(), accuracy)
+
+
+def _command() -> str:
+    """The command as it was given, without where results and pages go."""
+    given, kept = iter(sys.argv[1:]), ["ebca"]
+    for word in given:
+        if word in ("--page", "--out", "-o"):
+            next(given, None)
+        elif not word.startswith(("--page=", "--out=")):
+            kept.append(shlex.quote(word))
+    return " ".join(kept)
 
 
 def _protocol(name: str | None) -> Protocol | None:
@@ -176,98 +221,18 @@ def _protocol(name: str | None) -> Protocol | None:
     return None if name is None else PROTOCOLS[name]
 
 
-def _question(
-    own: bool,
-    eye: Path | None,
-    protocol: Protocol | None,
-    sets: list[str] | None,
-    files: list[Path] | None,
-    methods: str | None,
-    seeds: int | None,
-    prompts: int | None,
-    half: str | None,
-) -> Question:
+def _sets(protocol: Protocol | None, sets: list[str] | None, files: list[Path] | None, shapes: bool) -> tuple[str, ...]:
+    """The sets that are asked for, or those that fit the model. Raises UserError."""
     from benchmarks.alignment import attend_and_excite
-    from benchmarks.alignment.bench import Question
     from benchmarks.alignment.prompts import SHAPES_SETS
-    from benchmarks.alignment.protocols import PUBLISHED_SETS
 
     if protocol is not None and (sets or files):
         raise UserError("--protocol brings its own prompts: leave --set and --prompts out")
-    names = tuple(sets or () if protocol is None else protocol.sets)
-    if not names and not files:
-        names = tuple(SHAPES_SETS) if own and eye is None else attend_and_excite.SETS
-    usual = DEFAULT_METHODS if protocol is None else protocol.methods
-    return Question(
-        names,
-        tuple(files or ()),
-        prompts,
-        1 if seeds is None else seeds,
-        tuple(_names(methods)) or usual,
-        half,
-        None if protocol is None or seeds is not None else protocol.pictures,
-        judged=eye is not None and not files and set(names) <= set(PUBLISHED_SETS),
-    )
-
-
-def _eye(model: str) -> Path | None:
-    """The eye that was made with a model of the book world."""
-    from benchmarks.alignment.eye_judge import eye_of
-
-    return eye_of(folder_of(model))
-
-
-def _judge_of(question: Question, model: str, device: str) -> Callable[[], Scorer]:
-    """What makes the judge that can tell what these prompts ask for."""
-    from benchmarks.alignment.eye_judge import EyeJudge
-    from benchmarks.alignment.prompts import SHAPES_SETS
-    from benchmarks.alignment.scoring import Judge
-
-    eye = _eye(model)
-    return Judge if eye is None or set(question.sets) <= set(SHAPES_SETS) else lambda: EyeJudge(eye, device)
-
-
-def _checked_scorers(names: list[str], question: Question, eye: Path | None) -> list[str]:
-    """The scorers that are asked for, or the one that fits. Raises UserError."""
-    from benchmarks.alignment.prompts import SHAPES_SETS
-    from benchmarks.alignment.protocols import PUBLISHED_SETS
-
-    known = PUBLISHED_SETS if eye is not None else tuple(SHAPES_SETS)
-    judged = not question.files and set(question.sets) <= set(known)
-    for name in names:
-        if name not in SCORERS:
-            raise UserError(f"--scorers {name!r} is not known: choose from {', '.join(SCORERS)}")
-    if "judge" in names and not judged:
-        raise UserError(f"--scorers judge knows the sets {', '.join(known)} alone: use clip for the others")
-    return names or ["judge" if judged else "clip"]
-
-
-def _scorers(
-    names: list[str], clip: str | None, blip: str | None, device: str, judge: Callable[[], Scorer]
-) -> list[Scorer]:
-    found: list[Scorer] = [judge()] if "judge" in names else []
-    if {"clip", "blip"} & set(names):
-        from benchmarks.scorers import blip as blips
-        from benchmarks.scorers import clip as clips
-
-        encoder = clips.ClipEncoder(clip or clips.DEFAULT, device)
-        if "clip" in names:
-            found.append(clips.ClipScorer(encoder))
-        if "blip" in names:
-            found.append(blips.BlipScorer(blips.BlipCaptioner(blip or blips.DEFAULT, device), encoder))
-    return found
-
-
-def judged(model: str) -> list[Table]:
-    """The judge's own accuracy, as it was measured with the model, to stand wherever its word is taken."""
-    from benchmarks.alignment.page import judge_table
-
-    return judge_table(folder_of(model))
-
-
-def folder_of(model: str) -> Path:
-    """Where a model lies, if it is a folder at all."""
-    return MODELS / model if model in embedded() else Path(model)
+    if protocol is not None:
+        return protocol.sets
+    if sets or files:
+        return tuple(sets or ())
+    return tuple(SHAPES_SETS) if shapes else attend_and_excite.SETS
 
 
 def _names(given: str | None) -> list[str]:

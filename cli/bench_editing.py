@@ -18,6 +18,7 @@ from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
 
 from . import bench_alignment, progress
+from .bench_scorers import folder_of, judged
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
 
@@ -65,18 +66,25 @@ def editing(
     json_file: JsonFile = None,
     allow_pickle: AllowPickleOption = False,
 ) -> None:
-    """Change the colour or shape of an object, remove it, restyle it: success and what was kept, method by method."""
+    """Edits of drawn scenes: success and what was kept, method by method.
+
+    On the model shapes: the colour or shape of an object, removing it, restyling it. On primer the published ones: a
+    cat to a dog, a horse to a zebra, glasses put on.
+    """
     with _sentences():
         if tune and (pages or sheet):
             raise UserError("--tune chooses settings, the table is made without it: leave out --page and --sheet")
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
         from benchmarks.alignment.page import renewed_blocks
-        from benchmarks.editing import bench, settings, tables
+        from benchmarks.editing import bench, tables
+        from benchmarks.editing.grounds import ground_of
+        from benchmarks.editing.settings import methods_of
         from benchmarks.editing.sheet import draw_sheet
 
-        methods = settings.CANDIDATES if tune else settings.METHODS
+        ground = ground_of(folder_of(asked.model))
+        methods = methods_of(ground.name, tune)
         seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
-        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods)
+        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods, ground)
         loaded, about = _loaded(asked, allow_pickle)
         folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
         with progress.bar("batches") as advance:
@@ -86,10 +94,8 @@ def editing(
         else:
             shown = [tables.main_table(rows, question), tables.comparisons(rows), tables.settings_table(rows)]
         data = bench.to_dict(rows, scenes=question.scenes, steps=steps, seed=seed, **about)
-        _show([*shown, *bench_alignment.judged(asked.model)], data, json_file)
-        renewed_blocks(
-            pages or (), {} if tune else tables.blocks(rows, question, bench_alignment.folder_of(asked.model), about)
-        )
+        _show([*shown, *judged(asked.model)], data, json_file)
+        renewed_blocks(pages or (), {} if tune else tables.blocks(rows, question, folder_of(asked.model), about))
         if sheet is not None:
             draw_sheet(loaded.pipe, question, sheet, beside(loaded))
 

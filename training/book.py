@@ -29,7 +29,7 @@ from .scorer import save_scorer, train_scorer
 from .stages import Workshop
 from .worlds import Book
 
-EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 2600}, 1.5e-3, 32
+EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1700}, 1.5e-3, 32
 SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
@@ -62,7 +62,7 @@ def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> E
         )
         batch = 4 if quick else EYE_BATCH
         contents = contents_of(shop)
-        known = find_eye(shop.recipe.start, widths)
+        known = find_eye(shop.recipe.begins_with, widths)
         eye = train_eye(shop.work, settings, batch, shop.device, shop.recipe.seed, vae, widths, contents, known)
         save_atomically(eye.state_dict(), path)
     eye = Eye(widths).to(shop.device)
@@ -70,9 +70,9 @@ def get_eye(shop: Workshop, vae: AutoencoderKL | None, quick: bool = False) -> E
     return eye.eval()
 
 
-def find_eye(start: str | None, widths: tuple[int, int, int]) -> Eye | None:
+def find_eye(start: Path | None, widths: tuple[int, int, int]) -> Eye | None:
     """The judge's eye of the model that a recipe starts with, if it has one of these widths."""
-    path = None if start is None else Path(start) / "judge" / EYE_FILE
+    path = None if start is None else start / "judge" / EYE_FILE
     if path is None or not path.exists():
         return None
     eye = load_eye(path)

@@ -38,7 +38,7 @@ def sample_prompts(contents: Contents) -> list[str]:
 
 def write_book_card(shop: Workshop) -> None:
     """Write README.md, card.json and samples.png into OUT/model, from what the earlier stages left."""
-    start = None if shop.recipe.start is None else Path(shop.recipe.start)
+    start = shop.recipe.begins_with
     facts = {
         "parameters": count_parameters(shop.model),
         "bytes": sum(p.stat().st_size for p in shop.model.glob("*/*.safetensors")),

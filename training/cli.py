@@ -33,6 +33,7 @@ from .stages import (
     load_model,
     note_time,
     open_workshop,
+    told_from_root,
 )
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
@@ -92,6 +93,9 @@ def train(
         Path | None,
         typer.Option(help="A model to begin with, in diffusers' layout; for book and primer models/primer."),
     ] = None,
+    vae_goes_on: Annotated[
+        bool, typer.Option("--vae-goes-on", help="Train the VAE of that model on, instead of taking it as it is.")
+    ] = False,
     from_chance: Annotated[bool, typer.Option("--from-chance", help="Begin with no model.")] = False,
     pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
@@ -131,7 +135,8 @@ def train(
             vae_rate=rate_vae,
             denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
             sizes=(TINY_BOOK if book else TINY) if quick else BOOK if book else FULL,
-            start=None if start is None else str(start),
+            start=None if start is None else told_from_root(start),
+            vae_goes_on=vae_goes_on,
         )
     except ValueError as error:
         typer.echo(str(error), err=True)

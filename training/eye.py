@@ -56,7 +56,7 @@ def train_eye(
     contents: Contents = WHOLE,
     known: Eye | None = None,
 ) -> Eye:
-    """Train (or resume) the judge's eye; averaged weights. `known`: an eye of these widths to begin with, if not chance."""
+    """Train (or resume) the judge's eye; averaged weights. `known` is an eye to begin with, if not chance."""
     torch.manual_seed(seed + 2)
     eye = Eye(widths)
     if known is not None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
-from .loop import LoopSettings, run_loop, step_generator
+from .loop import LoopSettings, reduced_precision, run_loop, step_generator
 from .tokenizer import LENGTH, CaptionTokens, save_tokenizer
 from .worlds import Samples, World
 
@@ -89,7 +89,11 @@ def train_scorer(
     def loss(step: int, steps: int) -> Tensor:
         sample = samples(step, step_generator(device, seed + 3, step))
         ids = tokens(sample.words)
-        return contrast(towers(sample.pictures, ids), ids)
+        # What stands after a caption's end is looked at by nothing.
+        ids = ids[:, : 1 + int((ids == tokenizer.eos_token_id).int().argmax(1).max())]
+        with reduced_precision(device):
+            likeness = towers(sample.pictures, ids)
+        return contrast(likeness.float(), ids)
 
     trained = run_loop(towers, loss, settings, folder, "scorer", device)
     assert isinstance(trained, Towers)

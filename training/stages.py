@@ -24,6 +24,7 @@ from .tokenizer import build_tokenizer, save_tokenizer
 from .vae import measure_latents, train_vae
 from .worlds import WORLDS, World
 
+ROOT = Path(__file__).parent.parent
 SNAPSHOTS = (0.7, 0.85, 1.0)
 GUIDANCES = (3.0,)
 COMPARED_AT = 3.0
@@ -44,6 +45,12 @@ class Recipe:
     denoiser_rate: float = 1.2e-3
     sizes: Sizes = field(default=FULL)
     start: str | None = None
+    vae_goes_on: bool = False
+
+    @property
+    def begins_with(self) -> Path | None:
+        """The folder of the model that it starts with; `start` is told from the repository's root."""
+        return None if self.start is None else ROOT / self.start
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -77,6 +84,12 @@ class Workshop:
     @property
     def model(self) -> Path:
         return self.out / "model"
+
+
+def told_from_root(start: Path) -> str:
+    """How a recipe names a folder: from the repository's root if it lies in it, so that a moved checkout finds it."""
+    whole = start.resolve()
+    return str(whole.relative_to(ROOT.resolve()) if whole.is_relative_to(ROOT.resolve()) else whole)
 
 
 def open_workshop(
@@ -116,17 +129,26 @@ def get_tokenizer(shop: Workshop) -> CLIPTokenizer:
 
 
 def get_vae(shop: Workshop) -> AutoencoderKL:
-    """The VAE, trained if neither it nor one of its shape is there in the model that the recipe starts with."""
+    """The VAE, trained if neither it nor one of its shape is there in the model that the recipe starts with.
+
+    That one is taken as it is, unless the recipe says that its training goes on."""
     path, recipe = shop.work / "vae.pt", shop.recipe
-    if not path.exists() and recipe.start is not None:
-        found = AutoencoderKL.from_pretrained(Path(recipe.start) / "vae", torch_dtype=torch.float32)
-        if tuple(found.config.block_out_channels) == recipe.sizes.vae:
+    known: AutoencoderKL | None = None
+    if not path.exists() and recipe.begins_with is not None:
+        found = AutoencoderKL.from_pretrained(recipe.begins_with / "vae", torch_dtype=torch.float32)
+        if tuple(found.config.block_out_channels) != recipe.sizes.vae:
+            pass
+        elif recipe.vae_goes_on:
+            known = found
+        else:
             latents = measure_latents(found.eval().to(shop.device), shop.device, recipe.seed, shop.world)
             write_text_atomically(json.dumps(latents, indent=1), shop.work / "latents.json")
             save_atomically(found.state_dict(), path)
     if not path.exists():
         settings = LoopSettings(recipe.vae, recipe.vae_rate, decay=0.998, checkpoint_seconds=shop.checkpoint_seconds)
-        vae = train_vae(shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world)
+        vae = train_vae(
+            shop.work, settings, recipe.vae_batch, shop.device, recipe.seed, recipe.sizes, shop.world, known
+        )
         save_atomically(vae.state_dict(), path)
         print(f"vae: {(shop.work / 'latents.json').read_text(encoding='utf-8')}", flush=True)
     state = torch.load(path, map_location=shop.device, weights_only=True)
@@ -156,7 +178,7 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
             recipe.sizes,
             shop.compiled,
             shop.world,
-            partial(_begin, tokenizer=tokenizer, start=recipe.start),
+            partial(_begin, tokenizer=tokenizer, start=recipe.begins_with),
         )
     model = make_denoiser(tokenizer, recipe.sizes).to(shop.device)
     state = torch.load(shop.work / f"denoiser-{share:03d}.pt", map_location=shop.device, weights_only=True)
@@ -164,9 +186,9 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
     return model.eval()
 
 
-def _begin(denoiser: Denoiser, tokenizer: CLIPTokenizer, start: str | None) -> None:
+def _begin(denoiser: Denoiser, tokenizer: CLIPTokenizer, start: Path | None) -> None:
     if start is not None:
-        print(f"denoiser: {begin_with(denoiser, tokenizer, Path(start)):.1%} of the weights from {start}", flush=True)
+        print(f"denoiser: {begin_with(denoiser, tokenizer, start):.1%} of the weights from {start}", flush=True)
 
 
 def compare_snapshots(

@@ -21,6 +21,7 @@ from torch.nn import functional
 from .latent import LinearLatent, fit_linear_latent
 from .loop import LoopSettings, reduced_precision, run_loop, step_generator, write_text_atomically
 from .networks import FULL, Sizes, make_vae
+from .spikes import spikes
 from .worlds import WORLDS, Samples, World
 
 BLOCK = 4
@@ -31,6 +32,7 @@ WHOLE_FROM = 0.85
 NOISE = 0.12
 LOG_VARIANCE = -6.0
 SPOT_WEIGHT = 0.3
+SPIKE_WEIGHT = 0.3
 STATISTICS_PICTURES = 1024
 DOUBLE_SHARE = 0.6
 
@@ -91,10 +93,16 @@ def train_vae(
     seed: int,
     sizes: Sizes = FULL,
     world: World = WORLDS["shapes"],
+    known: AutoencoderKL | None = None,
 ) -> AutoencoderKL:
-    """Train (or resume) the VAE; returns it with averaged weights. The latents are white: scaling factor 1."""
+    """Train (or resume) the VAE; returns it with averaged weights. The latents are white: scaling factor 1.
+
+    `known` is a VAE of these sizes to begin with, if not chance."""
     torch.manual_seed(seed)
-    vae = make_vae(sizes).to(device)
+    vae = make_vae(sizes)
+    if known is not None:
+        vae.load_state_dict(known.state_dict())
+    vae = vae.to(device)
     target = fit_latent(world, device)
     vae = vae.to(memory_format=torch.channels_last)
 
@@ -113,14 +121,15 @@ def train_vae(
         with reduced_precision(device):
             posterior = vae.encode(pictures.contiguous(memory_format=torch.channels_last)).latent_dist
             mean, log_variance = posterior.mean.float(), posterior.logvar.float()
-            rebuilt = vae.decode(wanted + amount * noise).sample.float()
+            with spikes(vae.decoder) as loud:
+                rebuilt = vae.decode(wanted + amount * noise).sample.float()
         error = rebuilt - pictures
         rebuilding = (weight * (error.abs() + 2 * error.square())).mean()
         # Channel-wise normalisation tempts the decoder to hide its loudness in a faint spot beside an object.
         flat = functional.avg_pool2d((weight == 1).float() * error.abs(), 4, stride=2).amax((1, 2, 3)).mean()
         pulling = (mean - wanted).square().mean()
         settling = (log_variance - LOG_VARIANCE).square().mean()
-        return rebuilding + SPOT_WEIGHT * flat + pulling + 0.001 * settling
+        return rebuilding + SPOT_WEIGHT * flat + SPIKE_WEIGHT * torch.stack(loud).sum() + pulling + 0.001 * settling
 
     trained = run_loop(vae, loss, settings, folder, "vae", device)
     assert isinstance(trained, AutoencoderKL)

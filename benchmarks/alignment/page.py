@@ -34,12 +34,19 @@ def markers(block: str = BLOCK) -> tuple[str, str]:
     return f"<!-- {block}: begin -->", f"<!-- {block}: end -->"
 
 
-def renewed(page: Path, text: str, block: str = BLOCK) -> None:
-    """Put `text` between the page's markers of a block. Raises PageError."""
+def with_place(page: Path, block: str = BLOCK) -> str:
+    """The text of a page that has a place for a block. Raises PageError where it has none."""
     begin, end = markers(block)
     found = page.read_text(encoding="utf-8") if page.is_file() else ""
     if found.count(begin) != 1 or found.count(end) != 1 or found.index(begin) > found.index(end):
         raise PageError(f"{page} should hold the line {begin} once and after it the line {end}")
+    return found
+
+
+def renewed(page: Path, text: str, block: str = BLOCK) -> None:
+    """Put `text` between the page's markers of a block. Raises PageError."""
+    begin, end = markers(block)
+    found = with_place(page, block)
     before, after = found[: found.index(begin)], found[found.index(end) :]
     write_over(page, f"{before}{begin}\n\n{text.strip()}\n\n{after}".encode())
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 from lib_ebca.methods.head_vectors import HeadVectors
-from world.shapes.sightings import read
 from world.statistics import Comparison, Estimate, compare, mean, rate, wilson
 
 from ..alignment.results import Line, Store, read_lines, write_json
-from .edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
+from .ground import EditingError, Ground, WordedEdit
 from .methods import Batch, Method, prepared
 from .settings import METHODS
+from .shapes_edits import ShapesGround
 
 SCENES_SEED = 20_260_501
 """Of the scenes that the table is made of."""
@@ -32,11 +32,12 @@ class Question:
     """What is to be measured.
 
     Attributes:
-        scenes: how many; each is edited in every way of KINDS, from one inversion.
+        scenes: how many; of every kind of edit, or of all kinds together where these are of the same scenes.
         steps: sampling steps.
         seed: of the scenes.
         batch: scenes at once.
         methods: at least one, each once; the first is compared with the others.
+        ground: what is edited.
     """
 
     scenes: int = 64
@@ -44,6 +45,7 @@ class Question:
     seed: int = SCENES_SEED
     batch: int = 16
     methods: tuple[Method, ...] = METHODS
+    ground: Ground = field(default_factory=ShapesGround)
 
     def __post_init__(self) -> None:
         for name, value, least in (("scenes", self.scenes, 1), ("steps", self.steps, 2), ("batch", self.batch, 1)):
@@ -60,9 +62,9 @@ class Question:
         size = part.stop - part.start
         return key_of(method), kind if size == self.batch else f"{kind}, {size}", number
 
-    def edits(self) -> dict[str, list[SceneEdit]]:
-        """By kind; scene by scene the same in all of them."""
-        return {kind: scene_edits(kind, self.scenes, self.seed) for kind in KINDS}
+    def edits(self) -> dict[str, Sequence[WordedEdit]]:
+        """By kind."""
+        return {kind: self.ground.edits(kind, self.scenes, self.seed) for kind in self.ground.kinds}
 
 
 @dataclass(frozen=True)
@@ -116,16 +118,17 @@ def bench(
     todo = [
         (number, kind, method)
         for number in range(len(question.parts()))
-        for kind in KINDS
+        for kind in question.ground.kinds
         for method in question.methods
     ]
     left = [each for each in todo if question.key(*each) not in store.done]
     advance(len(todo) - len(left), len(todo))
     edits = question.edits()
-    batch: tuple[int, Batch] | None = None
+    batch: tuple[tuple[int, str], Batch] | None = None
     for done, (number, kind, method) in enumerate(left, len(todo) - len(left) + 1):
-        if batch is None or batch[0] != number:
-            batch = number, _batch(pipe, question, edits[KINDS[0]], number, vectors)
+        drawn = number, question.ground.kinds[0] if question.ground.shared else kind
+        if batch is None or batch[0] != drawn:
+            batch = drawn, _batch(pipe, question, edits[drawn[1]], number, vectors)
         store.append(_line(question, batch[1], edits[kind][question.parts()[number]], method, kind, number))
         advance(done, len(todo))
     rows = answer(question, read_lines(folder))
@@ -142,17 +145,19 @@ def answer(question: Question, lines: Sequence[Line]) -> list[Row]:
     """What the results say: for each method a row for each kind and one for all."""
     found = {line.key: line for line in lines}
     batches = range(len(question.parts()))
+    every = question.ground.kinds
 
     def scores(method: Method, name: str, kind: str) -> list[float]:
-        kinds = KINDS if kind == ALL else (kind,)
+        kinds = every if kind == ALL else (kind,)
         return [value for each in kinds for n in batches for value in found[question.key(n, each, method)].scores[name]]
 
     rows = []
     for method in question.methods:
-        spent = fmean(found[question.key(n, kind, method)].evaluations for kind in KINDS for n in batches)
-        for kind in (*KINDS, ALL):
-            # The four edits of a scene hang together.
-            clusters = list(range(question.scenes)) * (len(KINDS) if kind == ALL else 1)
+        spent = fmean(found[question.key(n, kind, method)].evaluations for kind in every for n in batches)
+        for kind in (*every, ALL):
+            count = question.scenes * (len(every) if kind == ALL else 1)
+            # The edits of one scene hang together.
+            clusters = [number % question.scenes if question.ground.shared else number for number in range(count)]
             success, kept = scores(method, SUCCESS, kind), scores(method, REST, kind)
             first = scores(question.methods[0], SUCCESS, kind)
             clean = [float(hit and rest >= KEPT) for hit, rest in zip(success, kept, strict=True)]
@@ -189,15 +194,17 @@ def to_dict(rows: Sequence[Row], **about: Any) -> dict[str, Any]:
 
 
 def _batch(
-    pipe: Any, question: Question, edits: Sequence[SceneEdit], number: int, vectors: HeadVectors | None
+    pipe: Any, question: Question, edits: Sequence[WordedEdit], number: int, vectors: HeadVectors | None
 ) -> Batch:
     part = question.parts()[number]
     captions = [edit.caption for edit in edits[part]]
-    return Batch(pipe, question.steps, pictures(edits[part]), captions, part.start, vectors)
+    return Batch(pipe, question.steps, question.ground.pictures(edits[part]), captions, part.start, vectors)
 
 
-def _line(question: Question, batch: Batch, edits: Sequence[SceneEdit], method: Method, kind: str, number: int) -> Line:
+def _line(
+    question: Question, batch: Batch, edits: Sequence[WordedEdit], method: Method, kind: str, number: int
+) -> Line:
     after = batch.edited(method, edits)
-    found = [outcome(*each) for each in zip(edits, batch.before, after.pictures, read(after.pictures), strict=True)]
+    found = question.ground.outcomes(edits, batch.before, after.pictures)
     scores = {SUCCESS: [float(each.success) for each in found], REST: [each.kept for each in found]}
     return Line(*question.key(number, kind, method), scores, after.evaluations, round(after.seconds, 2))

@@ -24,7 +24,8 @@ from world.statistics import Estimate, mean
 
 from ..alignment.results import Line, Store, read_lines
 from ..alignment.tables import Table
-from .edits import EditingError, pictures, scene_edits
+from .ground import EditingError
+from .shapes_edits import pictures, scene_edits
 
 BLOCK = "inversions"
 DRAWN, PHOTOGRAPHS = "drawn", "photographs"

@@ -18,7 +18,7 @@ from lib_ebca.methods.head_vectors import HeadVectors
 from lib_ebca.photo.inversion import EXACT, Inversion
 from lib_ebca.photo.regularisation import Regularisation
 
-from .edits import EditingError, SceneEdit
+from .ground import EditingError, WordedEdit
 
 FIXED_POINT, PLAIN = "fixed-point", "plain"
 INVERSIONS: dict[str, dict[str, Any]] = {
@@ -117,7 +117,7 @@ class Method:
         )
 
 
-def plan_of(edit: SceneEdit, settings: PlanSettings) -> Plan:
+def plan_of(edit: WordedEdit, settings: PlanSettings) -> Plan:
     """The edit as a plan."""
     scene = settings.words == SCENE
     comes, goes = (edit.swapped, edit.caption) if scene else (edit.added, edit.removed)
@@ -128,7 +128,7 @@ def plan_of(edit: SceneEdit, settings: PlanSettings) -> Plan:
     return Plan(None, tuple(edits))
 
 
-def follow_of(edit: SceneEdit, settings: FollowSettings, source: int, known: Sequence[str] = ()) -> Plan:
+def follow_of(edit: WordedEdit, settings: FollowSettings, source: int, known: Sequence[str] = ()) -> Plan:
     """The edit as a plan that follows prompt number ``source``.
 
     Args:
@@ -188,7 +188,7 @@ class Batch:
         self.seeds = range(first, first + len(before))
         self._inverted: dict[str, Inversion] = {}
 
-    def edited(self, method: Method, edits: Sequence[SceneEdit]) -> Edited:
+    def edited(self, method: Method, edits: Sequence[WordedEdit]) -> Edited:
         """The pictures after a method."""
         spent = 0 if method.inversion is None else self._noise(method.inversion).evaluations
         begun = time.perf_counter()
@@ -201,7 +201,7 @@ class Batch:
         seconds = time.perf_counter() - begun
         return Edited(pictures, spent + sum(calls) // len(self.captions), seconds)
 
-    def _sampled(self, method: Method, edits: Sequence[SceneEdit]) -> Tensor:
+    def _sampled(self, method: Method, edits: Sequence[WordedEdit]) -> Tensor:
         settings = method.settings
         if isinstance(settings, NoiseSettings):
             return self._varied(settings, [edit.swapped for edit in edits])
@@ -220,7 +220,7 @@ class Batch:
             raise EditingError(run.comments[0])
         return pictures
 
-    def _followed(self, settings: FollowSettings, edits: Sequence[SceneEdit], common: dict[str, Any]) -> Tensor:
+    def _followed(self, settings: FollowSettings, edits: Sequence[WordedEdit], common: dict[str, Any]) -> Tensor:
         """The reconstructions and the edits side by side; the edits alone are wanted."""
         known = () if self.vectors is None else self.vectors.concepts
         plans = [Plan()] * len(edits) + [follow_of(edit, settings, i, known) for i, edit in enumerate(edits)]

@@ -19,9 +19,13 @@ from .methods import (
     PlanSettings,
     SwapSettings,
 )
+from .shapes_edits import ShapesGround
 
 EBCA, SWAP_PLAIN, SWAP, IMG2IMG = "EBCA", "swapped prompt, plain DDIM inversion", "swapped prompt", "img2img"
 P2P, P2P_HRV = "Prompt-to-Prompt", "Prompt-to-Prompt, concepts"
+PUBLISHED = "EBCA, published numbers"
+# The numbers of the preset cat-to-dog.
+CAT_TO_DOG = PlanSettings(7.5, OBJECT, 0.75, 0.65, 0.5, 6e-4)
 
 METHODS = (
     Method(EBCA, PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4)),
@@ -34,14 +38,23 @@ METHODS = (
 )
 """The first is compared with the others."""
 
+BOOK_METHODS = (
+    Method(EBCA, PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4)),
+    Method(PUBLISHED, CAT_TO_DOG),
+    Method(SWAP_PLAIN, SwapSettings(3.0, negative=False), PLAIN),
+    Method(SWAP, SwapSettings(2.0, negative=False), FIXED_POINT),
+    Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
+    Method(P2P, FollowSettings(3.0, 0.8, 0.4)),
+)
+"""The same for the published edits on scenes of a book, whose models have no head relevance vectors."""
+
 _PLANS = (
     PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2),
     PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.3),
     PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2, 6e-4),
     PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4),
     PlanSettings(3.0, SCENE, 1.0, 1.0, 0.2),
-    # The numbers of the preset cat-to-dog.
-    PlanSettings(7.5, OBJECT, 0.75, 0.65, 0.5, 6e-4),
+    CAT_TO_DOG,
 )
 _SWAPS = tuple(SwapSettings(guidance, negative) for guidance in (2.0, 3.0) for negative in (False, True))
 _FOLLOWS = tuple(
@@ -57,3 +70,12 @@ CANDIDATES = (
     *(Method(P2P, settings) for settings in _FOLLOWS),
     *(Method(P2P_HRV, replace(settings, self_=0.9, concept=True)) for settings in _FOLLOWS),
 )
+
+BOOK_CANDIDATES = tuple(method for method in CANDIDATES if method.name != P2P_HRV)
+
+
+def methods_of(world: str, tuning: bool = False) -> tuple[Method, ...]:
+    """The methods of a ground, by its name; all candidates if they are to be chosen from."""
+    if world == ShapesGround.name:
+        return CANDIDATES if tuning else METHODS
+    return BOOK_CANDIDATES if tuning else BOOK_METHODS

@@ -12,7 +12,7 @@ from lib_ebca.studio.pictures import png, write_over
 from lib_ebca.studio.sheet import contact_sheet
 
 from .bench import Question
-from .edits import KINDS, SceneEdit, pictures
+from .ground import WordedEdit
 from .methods import Batch, prepared
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ CELL, TEXT = 96, 13
 def draw_sheet(pipe: Any, question: Question, path: Path, vectors: HeadVectors | None = None) -> None:
     """Write it as PNG: a column for each scene, a row for the scenes as they were and for each method."""
     edits = shown(question)
-    before = pictures(edits)
+    before = question.ground.pictures(edits)
     captions = [edit.caption for edit in edits]
     batch = Batch(prepared(pipe), question.steps, before, captions, vectors=vectors)
     rows = [("before", _images(before))]
@@ -35,24 +35,16 @@ def draw_sheet(pipe: Any, question: Question, path: Path, vectors: HeadVectors |
         (method.name.replace(", ", ",\n"), _images(batch.edited(method, edits).pictures)) for method in question.methods
     ]
     title = f"The first {len(edits)} scenes, not chosen"
-    sheet = contact_sheet(title, [heading(edit) for edit in edits], rows, cell=CELL, text_size=TEXT)
+    sheet = contact_sheet(title, [edit.heading for edit in edits], rows, cell=CELL, text_size=TEXT)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_over(path, png(sheet))
 
 
-def shown(question: Question) -> list[SceneEdit]:
+def shown(question: Question) -> list[WordedEdit]:
     """The table's first scenes, with each kind of edit on the next few of them."""
     edits = question.edits()
-    kinds = [kind for kind in KINDS for _ in range(OF_EACH)]
+    kinds = [kind for kind in question.ground.kinds for _ in range(OF_EACH)]
     return [edits[kind][number] for number, kind in enumerate(kinds[: question.scenes])]
-
-
-def heading(edit: SceneEdit) -> str:
-    """What is asked for, in few words."""
-    if edit.wanted is None:
-        return f"remove the {edit.target.colour} {edit.target.shape}"
-    wanted = {"colour": edit.wanted.colour, "shape": edit.wanted.shape, "restyle": edit.wanted.style}[edit.kind]
-    return f"{edit.target.colour} {edit.target.shape}: {wanted}"
 
 
 def _images(values: torch.Tensor) -> list[Image]:

@@ -11,8 +11,10 @@ from world.statistics import Estimate
 
 from ..alignment.tables import Table, change, markdown, probability
 from .bench import ALL, KEPT, Question, Row, best
+from .shapes_edits import ShapesGround
 
 BLOCK, DETAILS = "editing", "editing-details"
+"""The blocks of a page; those of another ground than shapes bear its name besides."""
 
 
 def main_table(rows: Sequence[Row], question: Question) -> Table:
@@ -23,9 +25,10 @@ def main_table(rows: Sequence[Row], question: Question) -> Table:
         own = {row.kind: row for row in rows if row.method == name}
         cells = [f"{_share(own[kind].success)}, {own[kind].kept.value:.1f} dB" for kind in kinds]
         lines.append((name, *cells, _share(own[ALL].clean), str(own[ALL].evaluations)))
+    scenes = f"each edited in {len(kinds) - 1} ways" if question.ground.shared else "of each kind of edit"
     title = (
-        f"Edits that succeed, % [95 % interval], and PSNR outside the object: {question.scenes} unseen scenes, each "
-        f"edited in {len(kinds) - 1} ways, {question.steps} steps"
+        f"Edits that succeed, % [95 % interval], and PSNR outside the object: {question.scenes} unseen scenes, "
+        f"{scenes}, {question.steps} steps"
     )
     heading = ("method", *kinds, f"done, rest at {KEPT:g} dB or more", "evaluations")
     return Table(title, heading, tuple(lines))
@@ -78,9 +81,9 @@ def judged(model: Path) -> str:
     if not path.is_file():
         return ""
     rates = json.loads(path.read_text(encoding="utf-8"))["after a VAE round trip"]
-    one, two = (100 * rates[f"{count}: exact"]["rate"] for count in ("one", "two"))
+    one, two = (100 * (rates.get(f"{count}: exact") or rates[count])["rate"] for count in ("one", "two"))
     return (
-        "The judge itself reads every object with its colour and shape, and nothing else, in "
+        "The judge itself reads every object as what it is and in its colour, and nothing else, in "
         f"{one:.1f} % of drawings of one object and {two:.1f} % of two, after a round trip through the VAE."
     )
 
@@ -107,11 +110,14 @@ def verdict(rows: Sequence[Row]) -> str:
 
 def blocks(rows: Sequence[Row], question: Question, model: Path, about: Mapping[str, str]) -> dict[str, str]:
     """Markdown by the name of the block that it stands in; `about` says what the results were made with."""
-    options = f"--scenes {question.scenes} --steps {question.steps} --batch-size {question.batch}"
+    shapes = question.ground.name == ShapesGround.name
+    model_option = "" if shapes else f"--model {about['model']} "
+    options = f"{model_option}--scenes {question.scenes} --steps {question.steps} --batch-size {question.batch}"
     made = f"Made by `ebca bench editing {options}` with {described(about)}."
     main = [markdown(main_table(rows, question)), verdict(rows), judged(model), made]
     details = [markdown(comparisons(rows)), markdown(settings_table(rows))]
-    return {BLOCK: "\n".join(part + "\n" for part in main if part), DETAILS: "\n".join(details)}
+    own = "" if shapes else f"-{question.ground.name}"
+    return {BLOCK + own: "\n".join(part + "\n" for part in main if part), DETAILS + own: "\n".join(details)}
 
 
 def described(about: Mapping[str, str]) -> str:

@@ -77,6 +77,28 @@ def test_shards_together_are_the_whole(tiny_folder: Path, tmp_path: Path) -> Non
     assert scores(tmp_path / "parts") == scores(tmp_path / "whole")
 
 
+def test_a_page_is_given_the_tables_and_the_command(
+    tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page, out = tmp_path / "page.md", tmp_path / "out"
+    asked = ("--model", tiny_folder, *SMALL, "--set", "one", "--methods", "bcu", "--out", out, "--page", page)
+    page.write_text("# Mine\n")
+    refused = ebca(*asked)
+    assert refused.exit_code == 2 and not out.exists()
+    assert "should hold the line <!-- alignment: begin -->" in " ".join(refused.output.split())
+    page.write_text("# Mine\n\n<!-- alignment: begin -->\nold\n<!-- alignment: end -->\n\nRest\n")
+    monkeypatch.setattr("sys.argv", ["ebca", "bench", "alignment", *map(str, asked), "--methods", "<bcu:0.1>"])
+    result = ebca(*asked)
+    assert result.exit_code == 0, result.output
+    text = page.read_text()
+    assert text.startswith("# Mine") and text.endswith("Rest\n") and "old" not in text
+    assert (
+        "**one: 2 pictures**" in text and "| bcu |" in text and "DDIM, 2 steps, guidance 7.5, float32, on cpu" in text
+    )
+    made = text.split("Made by `")[1].split("`")[0]
+    assert "--methods '<bcu:0.1>'" in made and "--page" not in made and str(out) not in made
+
+
 def test_own_prompts_by_clip(tiny_folder: Path, clip_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("# mine\na circle and a square\n\na star with a moon\n")
     result = ebca(

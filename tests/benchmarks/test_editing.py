@@ -13,9 +13,10 @@ from PIL import Image
 
 from benchmarks.alignment.results import Line, ResultsError
 from benchmarks.editing import bench, inversions, tables
-from benchmarks.editing.edits import KINDS, EditingError, SceneEdit, outcome, pictures, scene_edits
+from benchmarks.editing.ground import EditingError
 from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, SwapSettings, plan_of
 from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
+from benchmarks.editing.shapes_edits import KINDS, SceneEdit, outcome, pictures, scene_edits
 from benchmarks.editing.sheet import CELL, draw_sheet, shown
 from lib_ebca.hosts.inversion import edit_scheduler
 from lib_ebca.language.directives import write
@@ -188,7 +189,7 @@ def test_settings_are_candidates_and_scenes_are_disjoint() -> None:
 
 
 def test_all_kinds_edit_the_same_scenes() -> None:
-    first, *others = SMALL.edits().values()
+    first, *others = (scene_edits(kind, SMALL.scenes, SMALL.seed) for kind in KINDS)
     for edits in others:
         assert [edit.scene for edit in edits] == [edit.scene for edit in first]
     assert scene_edits("shape", 11, 3)[:9] == scene_edits("shape", 9, 3)

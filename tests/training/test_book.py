@@ -137,6 +137,11 @@ def test_a_vae_of_the_same_shape_is_not_trained_again(tmp_path: Path) -> None:
     assert not (tmp_path / "second" / "work" / "vae.ckpt").exists()
     for new, old in zip(again.parameters(), vae.parameters(), strict=True):
         assert torch.equal(new, old.half().float())
+    asked = replace(recipe, start=str(shop.model), vae_goes_on=True, vae_rate=1e-9)
+    trained = get_vae(open_workshop(tmp_path / "on", CPU, asked))
+    assert (tmp_path / "on" / "work" / "vae.ckpt").exists()
+    for new, old in zip(trained.parameters(), again.parameters(), strict=True):
+        assert torch.allclose(new, old, atol=1e-6)
     other = open_workshop(
         tmp_path / "third", CPU, replace(recipe, start=str(shop.model), sizes=replace(TINY_BOOK, vae=(32, 32, 32, 64)))
     )

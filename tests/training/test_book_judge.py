@@ -11,12 +11,13 @@ from PIL import Image
 from transformers import CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
-from training.book import TINY_WIDTHS, prompt_sets, rates
+from training.book import TINY_WIDTHS, find_eye, prompt_sets, rates
 from training.book_card import earlier_runs
 from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
 from training.scorer import contrast
+from training.stages import ROOT, Recipe, told_from_root
 from world.book.captions import WORDS
 from world.book.eye import EYE_FILE, Eye, load_eye, save_eye
 from world.book.judge import Sighting
@@ -36,6 +37,28 @@ def test_the_eye_learns_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     found = eye_accuracy(whole, 4, 0)
     assert set(found) == {"one", "two"} and found["two"].n == 4
+
+
+def test_an_eye_begins_with_the_one_of_the_model_that_a_recipe_starts_with(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    known = Eye(TINY_WIDTHS).eval()
+    save_eye(known, tmp_path / "judge" / EYE_FILE)
+    found = find_eye(tmp_path, TINY_WIDTHS)
+    assert found is not None and find_eye(tmp_path, (16, 16, 32)) is None
+    assert find_eye(None, TINY_WIDTHS) is None and find_eye(tmp_path / "judge", TINY_WIDTHS) is None
+    settings = LoopSettings(Budget(steps=1), 1e-9)
+    trained = train_eye(tmp_path, settings, 2, CPU, 0, widths=TINY_WIDTHS, known=found)
+    for one, other in zip(trained.parameters(), known.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-3)
+
+
+def test_a_recipe_tells_a_folder_of_the_repository_from_its_root(tmp_path: Path) -> None:
+    within = ROOT / "models" / "primer"
+    assert told_from_root(within) == "models/primer" and told_from_root(tmp_path) == str(tmp_path.resolve())
+    for folder in (within, tmp_path):
+        recipe = Recipe(Budget(steps=1), Budget(steps=1), start=told_from_root(folder))
+        assert recipe.begins_with is not None and recipe.begins_with.resolve() == folder.resolve()
+    assert Recipe(Budget(steps=1), Budget(steps=1)).begins_with is None
 
 
 def test_fresh_scenes_of_the_judge_hold_one_thing_or_two() -> None:

@@ -69,6 +69,19 @@ def write_caption(scene: Scene, draw: random.Random) -> Caption:
     return Caption(tuple(w for w, _ in pairs), tuple(o for _, o in pairs))
 
 
+def describe(scene: Scene) -> str:
+    """The plainest caption of a scene: its things with the colours they were given, and where they are."""
+    joint = " wearing " if scene.worn else " and "
+    behind = " ".join(text for text, _ in _behind(scene.background))
+    return f"{joint.join(map(named, scene.things))} {behind}"
+
+
+def named(thing: Thing) -> str:
+    """A thing with its article, and its colour if it was given one."""
+    name = thing.noun if thing.colour is None else f"{thing.colour} {thing.noun}"
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
+
+
 def _named(thing: Thing, owner: int, draw: random.Random, bare: bool = False) -> list[tuple[str, int]]:
     coloured = thing.colour is not None and draw.random() < COLOUR_NAMED
     name = f"{thing.colour} {thing.noun}" if coloured else thing.noun

@@ -1,4 +1,4 @@
-"""Edits of scenes: what is to change, in a method's words, and whether it did while the rest stayed."""
+"""Edits of scenes of shapes: what is to change, in a method's words, and whether it did while the rest stayed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from torch import Tensor
 from world.shapes.captions import describe
 from world.shapes.render import render
 from world.shapes.scenes import COLOURS, SHAPES, STYLES, Scene, SceneBatch, SceneObject, sample_scenes
-from world.shapes.sightings import Reading, Sighting
+from world.shapes.sightings import Reading, Sighting, read
+
+from .ground import EditingError, Outcome, kept_outside
 
 KINDS = ("colour", "shape", "remove", "restyle")
 REACH, RIM = 1.25, 2.0
 """The object's surroundings, which may change with it: this many radii, and pixels more."""
 
 BLOCK = 8
-
-
-class EditingError(ValueError):
-    """A benchmark that cannot be; the sentence says what would be right."""
 
 
 @dataclass(frozen=True)
@@ -72,13 +70,28 @@ class SceneEdit:
         """What goes, as an editorial prompt; restyling takes nothing away that has a name."""
         return None if self.kind == "restyle" and self.target.style == "plain" else _called(self.target)
 
+    @property
+    def heading(self) -> str:
+        """What is asked for, in few words."""
+        if self.wanted is None:
+            return f"remove the {self.target.colour} {self.target.shape}"
+        wanted = {"colour": self.wanted.colour, "shape": self.wanted.shape, "restyle": self.wanted.style}[self.kind]
+        return f"{self.target.colour} {self.target.shape}: {wanted}"
 
-@dataclass(frozen=True)
-class Outcome:
-    """Whether the edit succeeded, and the PSNR in dB of what should have stayed."""
 
-    success: bool
-    kept: float
+class ShapesGround:
+    """The scenes that no training run drew; all kinds of edits are made of the same ones."""
+
+    name, kinds, shared = "shapes", KINDS, True
+
+    def edits(self, kind: str, count: int, seed: int) -> Sequence[SceneEdit]:
+        return scene_edits(kind, count, seed)
+
+    def pictures(self, edits: Sequence[SceneEdit]) -> Tensor:
+        return pictures(edits)
+
+    def outcomes(self, edits: Sequence[SceneEdit], before: Tensor, after: Tensor) -> list[Outcome]:
+        return [outcome(*each) for each in zip(edits, before, after, read(after), strict=True)]
 
 
 def scene_edits(kind: str, count: int, seed: int) -> list[SceneEdit]:
@@ -114,9 +127,8 @@ def outcome(edit: SceneEdit, before: Tensor, after: Tensor, reading: Reading) ->
         after: (3, 64, 64).
         reading: what the judge sees in it.
     """
-    outside = _outside(edit.target, before.shape[-1])
-    error = float((after.clamp(0, 1) - before).square().mean(0)[outside].mean())
-    kept = 10 * math.log10(1 / max(error, 1e-10))
+    target = edit.target
+    kept = kept_outside(before, after, (target.x, target.y), REACH * target.radius + RIM)
     here = [seen for seen in reading.objects if _at(seen, edit.target)]
     if edit.wanted is None:
         return Outcome(not here, kept)
@@ -152,9 +164,3 @@ def _at(seen: Sighting, target: SceneObject) -> bool:
 def _is(seen: Sighting, wanted: SceneObject, kind: str) -> bool:
     same = seen.colour == wanted.colour and seen.shape == wanted.shape
     return same and (kind != "restyle" or seen.style == wanted.style)
-
-
-def _outside(target: SceneObject, size: int) -> Tensor:
-    axis = torch.arange(size) + 0.5
-    distance = ((axis[None] - target.x).square() + (axis[:, None] - target.y).square()).sqrt()
-    return distance > REACH * target.radius + RIM
