@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import write_over
 
 
 def write_json(target: str, content: dict[str, Any]) -> None:
@@ -17,12 +18,7 @@ def write_json(target: str, content: dict[str, Any]) -> None:
     if target == "-":
         typer.echo(text)
         return
-    path = Path(target)
-    # Beside the target, so that the last step is a rename, and a full disk leaves what was there before.
-    unfinished = path.with_name(path.name + ".part")
     try:
-        unfinished.write_text(text + "\n", encoding="utf-8")
-        unfinished.replace(path)
-    except OSError as error:
-        unfinished.unlink(missing_ok=True)
-        raise UserError(f"--json {target!r} cannot be written: {error.strerror or error}") from None
+        write_over(Path(target), f"{text}\n".encode())
+    except (OSError, ValueError) as error:
+        raise UserError(f"--json {target!r} cannot be written: {getattr(error, 'strerror', None) or error}") from None

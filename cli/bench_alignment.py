@@ -15,6 +15,7 @@ from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import embedded
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
+from lib_ebca.studio.values import part_of
 
 from . import progress
 from .bench_scorers import checked_scorers, eye_beside, judge_for, judged, scorers_named
@@ -97,7 +98,7 @@ def alignment(
     sampler: Annotated[str, typer.Option(help="By its WebUI name.")] = "DDIM",
     batch_size: Annotated[int, typer.Option("--batch-size", help="Pictures drawn together.")] = 8,
     shard: Annotated[
-        str, typer.Option(metavar="I/N", help="Only this part of the work; the parts share --out.")
+        str, typer.Option(metavar="PART/PARTS", help="Only this part of the work; the parts share --out.")
     ] = "1/1",
     device: Annotated[
         str | None, typer.Option(help="cpu, cuda or mps.  [default: the fastest]", show_default=False)
@@ -149,7 +150,9 @@ def alignment(
             place = block_name(protocol)
             for page in pages or ():
                 with_place(page, place)  # told before anything is drawn
-            text = _run(settings, question, (names, clip, blip), batch_size, _shard(shard), out, allow_pickle)
+            text = _run(
+                settings, question, (names, clip, blip), batch_size, part_of("--shard", shard), out, allow_pickle
+            )
             for page in pages or ():
                 renewed(page, text, place)
         except ValueError as error:
@@ -235,13 +238,6 @@ def _sets(protocol: Protocol | None, sets: list[str] | None, files: list[Path] |
 def _names(given: str | None) -> list[str]:
     # A comma within a directive is the directive's.
     return [name.strip() for name in re.split(r",(?![^<]*>)", given or "") if name.strip()]
-
-
-def _shard(given: str) -> tuple[int, int]:
-    number, slash, count = given.partition("/")
-    if not (slash and number.isdecimal() and count.isdecimal()):
-        raise UserError(f"--shard {given!r}: it should be I/N, such as 1/4")
-    return int(number), int(count)
 
 
 def show(contents: list[Table]) -> None:

@@ -89,10 +89,12 @@ def picture(
 
 
 def _measured(size: str, variants: str | None, asked: dict[str, Any]) -> Any:
+    height, width = latent_sides(size)
+    for name, least in (("batch", 1), ("threads", 1), ("repeats", 0), ("burst", 1)):
+        at_least(f"--{name}", asked[name], least)
     from benchmarks.overhead import Setting, SettingError, measure
     from benchmarks.ways import WAYS
 
-    height, width = latent_sides(size)
     if variants is not None:
         names = (name.strip() for name in variants.split(","))
         asked["ways"] = tuple(WAYS) if variants == "all" else tuple(names)

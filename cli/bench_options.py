@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import UserError
 
 from .terminal import say
@@ -27,10 +28,10 @@ _LARGEST = 512
 def latent_sides(size: str, multiple: int = 1, smallest: int = 1) -> tuple[int, int]:
     """Height and width of latents as --size names them. Raises UserError."""
     height, separator, width = size.lower().partition("x")
-    sides = [int(side) if side.isdecimal() else 0 for side in (height, width)]
+    sides = [int(side) if side.isdecimal() and len(side) <= 4 else 0 for side in (height, width)]
     if not separator or not all(smallest <= side <= _LARGEST and side % multiple == 0 for side in sides):
         grid = "" if multiple == 1 else f"multiples of {multiple}, "
-        raise UserError(f"--size {size!r}: it should be height and width of the latents, {grid}like 64x64")
+        raise UserError(f"--size {shortened(size)!r}: it should be height and width of the latents, {grid}like 64x64")
     return sides[0], sides[1]
 
 

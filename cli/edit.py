@@ -18,7 +18,7 @@ from lib_ebca.studio.latent_cache import LIMIT, LatentCache, default_folder, key
 from lib_ebca.studio.recipe import Recipe, Source
 from lib_ebca.studio.settings import at_least
 from lib_ebca.studio.task import INVERSIONS, Inverting, Task
-from lib_ebca.studio.values import finite
+from lib_ebca.studio.values import finite, readable
 
 from . import photo_options, progress
 from .options import (
@@ -176,7 +176,7 @@ def edit(
         "kl": kl,
     }
     how = _inverting(before.inverting if before and before.inverting else Inverting(), given)
-    at_least("--cache-size", math.ceil(finite("--cache-size", cache_size)), 0)
+    at_least("--cache-size", math.ceil(finite("--cache-size", cache_size)), 0, 10**9)
     cache = None if no_cache else LatentCache(default_folder(), cache_size)
     source = photo.read(photograph)
     if before is not None and again is not None:
@@ -239,7 +239,7 @@ def _becoming(to: str | None, follow: bool, cross: str, self_: str, before: Task
         raise UserError("--follow keeps the layout under another prompt: say which with --to PROMPT")
     if not to.strip():
         raise UserError("--to is empty: it should be the prompt of what is to be in the photograph")
-    return Becoming(to, asked_follow(cross, self_) if follow else None)
+    return Becoming(readable("--to", to), asked_follow(cross, self_) if follow else None)
 
 
 def _sampled(made: Recipe, becoming: Becoming | None) -> list[Recipe]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import typer
 
 from lib_ebca.studio.errors import RiskWarning, UserError
 
-from .terminal import say
+from .terminal import give_up_stdout, say
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -68,8 +69,13 @@ def _sentence(error: Exception) -> str | None:
     # name here: importing them would load torch where it was not needed.
     if isinstance(error, UserError) or (isinstance(error, ValueError) and kind.__module__.startswith("lib_ebca.")):
         return str(error)
-    if kind.__name__ == "OutOfMemoryError":
+    # A GPU's memory, this machine's to Python, and to torch, which has no class for it.
+    if kind.__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "the device has not enough memory for this: use a smaller --batch-size, --width and --height, or --dtype"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        # Of a table, a log or a library's own file; pictures and results have sentences that name them.
+        give_up_stdout()
+        return f"cannot write: {error.strerror}"
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -9,17 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from benchmarks.measurement import write_json
 from lib_ebca.studio import loading, samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import BESIDE
 from lib_ebca.studio.locate import MODELS
-from lib_ebca.studio.pictures import output_folder
+from lib_ebca.studio.pictures import output_folder, save_free
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
 from lib_ebca.studio.values import finite
 
 from . import heads_measure, progress
+from .batch.names import safe
 from .examples import ExampleGroup
 from .options import AllowPickleOption, JsonOption, ModelOption, VectorsOption
 from .terminal import say, say_json
@@ -142,8 +143,8 @@ def _tell(
 ) -> None:
     from benchmarks.heads import plots
 
-    stem = folder / f"weaken-{concept.lower().replace(' ', '-')}"
-    _write_over(stem.with_suffix(".png"), plots.curves(result.points, f"{concept}: heads weakened in order", score))
+    stem = safe(f"weaken-{concept.lower()}")
+    plot = save_free(folder / f"{stem}.png", plots.curves(result.points, f"{concept}: heads weakened in order", score))
     content: dict[str, Any] = {
         "concept": concept,
         "score": score,
@@ -155,13 +156,13 @@ def _tell(
         "areas": {order: asdict(each) for order, each in result.areas.items()},
         "gaps": {order: asdict(each) for order, each in result.gaps.items()},
     }
-    write_json(str(stem.with_suffix(".json")), content)
+    numbers = save_free(folder / f"{stem}.json", (json.dumps(content, indent=1) + "\n").encode())
     for order, area in result.areas.items():
         say(f"area {order}: {area.value:.3f} [{area.low:.3f}, {area.high:.3f}]")
     for order, gap in result.gaps.items():
         say(f"least relevant first less {order}: {gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]")
-    say(stem.with_suffix(".png"))
-    say(stem.with_suffix(".json"))
+    say(plot)
+    say(numbers)
 
 
 def _scored(
@@ -225,13 +226,4 @@ def _plots(vectors: HeadVectors, names: Sequence[str], folder: Path) -> list[Pat
     made = {"heads.png": plots.heads(vectors, names), "cosines.png": plots.cosines(vectors)}
     if vectors.counts is not None:
         made["steps.png"] = plots.stability(vectors)
-    for name, data in made.items():
-        _write_over(folder / name, data)
-    return [folder / name for name in made]
-
-
-def _write_over(path: Path, data: bytes) -> None:
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from None
+    return [save_free(folder / name, data) for name, data in made.items()]

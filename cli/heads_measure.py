@@ -11,8 +11,10 @@ import typer
 from lib_ebca.studio import head_measure, loading
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_measure import Measuring
+from lib_ebca.studio.pictures import write_over
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked
+from lib_ebca.studio.values import part_of
 
 from . import progress
 from .options import AllowPickleOption, ModelOption
@@ -74,13 +76,18 @@ def measure(
         found = _measured_here(asked, what, numbers, batch_size, allow_pickle, out)
     else:
         raise UserError(f"--engine is {engine!r}: it should be local or ray")
-    before = head_measure.before(out)
+    before, there = head_measure.before(out), _content(out)
     done = 0 if before is None else len(before.measured["done"])
     with progress.bar("measuring", quiet) as advance:
         total = before
         for part in found:
             total = part if total is None else head_measure.added([total, part])
+            if _content(out) != there:
+                raise UserError(
+                    f"another run has written into {str(out)!r} meanwhile: give each its own --out, and merge"
+                )
             _write(total, out)
+            there = _content(out)
             done += len(part.measured["done"])
             advance(done, len(numbers))
     if not quiet:
@@ -105,12 +112,14 @@ def _measured_here(
     yield from head_measure.batches(model, what, left, batch_size)
 
 
+def _content(out: Path) -> bytes | None:
+    return out.read_bytes() if out.is_file() else None
+
+
 def _write(vectors: HeadVectors, out: Path) -> None:
     """Whole or not at all, so that a stop leaves what was there before."""
-    unfinished = out.with_name(out.name + ".part")
     try:
-        vectors.write(unfinished)
-        unfinished.replace(out)
+        write_over(out, vectors.to_text().encode())
     except OSError as error:
         raise UserError(f"--out {str(out)!r} cannot be written: {error.strerror or error}") from None
 
@@ -118,10 +127,8 @@ def _write(vectors: HeadVectors, out: Path) -> None:
 def _part(shard: str | None, count: int) -> list[int]:
     if shard is None:
         return list(range(count))
-    part, _, parts = shard.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise UserError(f"--shard is {shard!r}: it should be PART/PARTS, such as 2/4")
-    numbers = list(range(int(part) - 1, count, int(parts)))
+    part, parts = part_of("--shard", shard)
+    numbers = list(range(part - 1, count, parts))
     if not numbers:
         raise UserError(f"--shard is {shard!r}: there are only {count} prompts")
     return numbers

@@ -14,7 +14,7 @@ from lib_ebca.studio.painting import Repainting
 from lib_ebca.studio.recipe import Recipe
 from lib_ebca.studio.settings import at_least
 from lib_ebca.studio.task import Task
-from lib_ebca.studio.values import finite
+from lib_ebca.studio.values import MOST_JUMPS, finite
 
 from . import photo_options, progress
 from .img2img import checked_strength
@@ -215,5 +215,5 @@ def _jumps(repaint: bool | None, length: int | None, count: int | None, before: 
     start = recorded or JUMPS
     return (
         at_least("--jump-length", start[0] if length is None else length, 1),
-        at_least("--jump-count", start[1] if count is None else count, 1),
+        at_least("--jump-count", start[1] if count is None else count, 1, MOST_JUMPS),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.reading import json_in
 from lib_ebca.studio.locate import INDEX, MODELS, embedded
 
 from .options import JsonOption
@@ -70,7 +70,7 @@ def _megabytes(folder: Path) -> float:
 
 def _card(path: Path) -> Mapping[str, Any]:
     try:
-        card = json.loads(path.read_text(encoding="utf-8"))
+        card = json_in(path)
     except (OSError, ValueError):
         return {}
     return card if isinstance(card, dict) else {}

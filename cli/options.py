@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
     from lib_ebca.language.plan import Plan
@@ -140,6 +141,7 @@ def plan_from_options(
 def _directive(name: str, value: str) -> Plan:
     from lib_ebca.language.directives import DirectiveError, parse
 
+    readable(f"--{name}", value)
     # Only <bcu> stands alone; of the others an empty value is one whose text is missing.
     written = f"<{name}:{value}>" if value or name != "bcu" else "<bcu>"
     # Strengths have to add up to a sound denominator over all options together, which Plan sees to afterwards:

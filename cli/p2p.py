@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lib_ebca.language.checks import shortened
 from lib_ebca.studio import following, loading, pictures, request, settings
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.generate import draw
@@ -217,7 +218,9 @@ def _span(option: str, value: str) -> tuple[float, float]:
         start, until = "0", value
     span = _real(option, start), _real(option, until)
     if not 0.0 <= span[0] <= span[1] <= 1.0:
-        raise UserError(f"{option} is {value!r}: it should be a share of the pass from 0 to 1, or two such as 0.1-0.8")
+        raise UserError(
+            f"{option} is {shortened(value)!r}: it should be a share of the pass from 0 to 1, or two such as 0.1-0.8"
+        )
     return span
 
 
@@ -225,4 +228,4 @@ def _real(option: str, value: str) -> float:
     try:
         return float(value)
     except ValueError:
-        raise UserError(f"{option} is {value!r}: it should be a number") from None
+        raise UserError(f"{option} is {shortened(value)!r}: it should be a number") from None

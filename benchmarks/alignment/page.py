@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.studio.pictures import write_over
 from world.statistics import holm
 
 from . import sweep
@@ -47,9 +48,7 @@ def renewed(page: Path, text: str, block: str = BLOCK) -> None:
     begin, end = markers(block)
     found = with_place(page, block)
     before, after = found[: found.index(begin)], found[found.index(end) :]
-    part = page.with_name(page.name + ".part")
-    part.write_text(f"{before}{begin}\n\n{text.strip()}\n\n{after}", encoding="utf-8")
-    part.replace(page)
+    write_over(page, f"{before}{begin}\n\n{text.strip()}\n\n{after}".encode())
 
 
 def renewed_blocks(pages: Sequence[Path], blocks: Mapping[str, str]) -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.reading import text_in
+
 from .prompts import Prompt
+
+_LARGEST = 10_000_000  # bytes
 
 
 class PromptFileError(ValueError):
@@ -23,16 +28,16 @@ def read_prompts(path: Path) -> list[Prompt]:
         PromptFileError: it cannot be read, holds no prompt, holds one twice, or names a noun its prompt does not have.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = text_in(path, _LARGEST)
     except (OSError, UnicodeDecodeError) as error:
-        raise PromptFileError(f"prompts {str(path)!r} cannot be read: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise PromptFileError(f"prompts {str(path)!r} cannot be read: {reason}") from None
     found = _from_json(text, path) if path.suffix == ".json" else _from_lines(text)
     if not found:
         raise PromptFileError(f"prompts {str(path)!r} holds none: it should have one a line, or be a JSON list")
-    texts = [prompt.text for prompt in found]
-    for prompt in found:
-        if texts.count(prompt.text) > 1:
-            raise PromptFileError(f"prompts {str(path)!r} holds {prompt.text!r} twice: each should be there once")
+    twice = [text for text, times in Counter(prompt.text for prompt in found).items() if times > 1]
+    if twice:
+        raise PromptFileError(f"prompts {str(path)!r} holds {twice[0]!r} twice: each should be there once")
     return found
 
 
@@ -44,7 +49,7 @@ def _from_lines(text: str) -> list[Prompt]:
 def _from_json(text: str, path: Path) -> list[Prompt]:
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PromptFileError(f"prompts {str(path)!r} is not JSON: {error}") from None
     if not isinstance(data, list):
         raise PromptFileError(f"prompts {str(path)!r} should be a list of texts or of objects with prompt and nouns")

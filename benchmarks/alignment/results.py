@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.studio.pictures import write_over
+
 RUN, LINES = "run.json", "results*.jsonl"
 DIGITS = 5
 
@@ -93,10 +95,8 @@ def read_lines(folder: Path) -> list[Line]:
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Write under another name first."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    part.replace(path)
+    """Write a file whole or not at all."""
+    write_over(path, (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def _refuse_other(folder: Path, stated: Mapping[str, Any]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
+
+from lib_ebca.studio.pictures import write_over
 
 from .drawing import Drawing
 from .methods import Method, plain
@@ -89,6 +92,6 @@ def _fitted(text: str, width: int, font: ImageFont.FreeTypeFont | ImageFont.Imag
 
 
 def _save(sheet: Image.Image, path: Path) -> None:
-    part = path.with_name(path.name + ".part")
-    sheet.save(part, format="PNG", optimize=True)
-    part.replace(path)
+    data = io.BytesIO()
+    sheet.save(data, format="PNG", optimize=True)
+    write_over(path, data.getvalue())

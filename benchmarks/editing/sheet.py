@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from lib_ebca.studio.painting import image_of
-from lib_ebca.studio.pictures import png
+from lib_ebca.studio.pictures import png, write_over
 from lib_ebca.studio.sheet import contact_sheet
 
 from .bench import Question
@@ -36,10 +36,8 @@ def draw_sheet(pipe: Any, question: Question, path: Path, vectors: HeadVectors |
     ]
     title = f"The first {len(edits)} scenes, not chosen"
     sheet = contact_sheet(title, [edit.heading for edit in edits], rows, cell=CELL, text_size=TEXT)
-    part = path.with_name(path.name + ".part")
     path.parent.mkdir(parents=True, exist_ok=True)
-    part.write_bytes(png(sheet))
-    part.replace(path)
+    write_over(path, png(sheet))
 
 
 def shown(question: Question) -> list[WordedEdit]:

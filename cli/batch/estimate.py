@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.reading import json_in
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import INDEX, SCHEDULER, locate
 from lib_ebca.studio.samplers import DEFAULT, default_of
@@ -49,8 +49,8 @@ def own_sampler(model: str) -> str:
 
 def _facts(path: Path) -> dict[str, Any]:
     try:
-        return dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError):
+        return dict(json_in(path))
+    except (OSError, ValueError, TypeError):
         return {}
 
 

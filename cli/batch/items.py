@@ -10,6 +10,7 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.reading import refuse_no_file
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import embedded, locate, path_of, refuse_pickle
@@ -276,6 +277,7 @@ def _beside(file: Path, given: str) -> Path:
 
 def _hash(path: Path) -> str:
     try:
+        refuse_no_file(path)
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror}") from None

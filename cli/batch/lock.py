@@ -28,6 +28,8 @@ def alone_in(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise _busy(folder) from None
+    except OSError as error:
+        raise UserError(f"cannot lock {folder / LOCK}: {error.strerror or error}") from None
     try:
         with _folder_locked(folder):
             yield

@@ -13,11 +13,11 @@ from typing import Any, overload
 
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import path_of
+from lib_ebca.studio.yaml12 import Spelt
 
 from .limits import MOST, Taken, axes_fit
 from .schema import FIELDS, TASKS, unknown
 from .source import Document, JobsError, Place, Sourced, read, text_of
-from .yaml12 import Spelt
 
 _KEYS = frozenset({"include", "defaults", "jobs"})
 _JOB_KEYS = FIELDS | {"matrix"}

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from lib_ebca.language.checks import shortened
+from lib_ebca.language.checks import MOST_COUNTED, shortened
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
-from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_SIDE, MOST_STEPS
+from lib_ebca.studio.values import LARGEST_GUIDANCE, LONGEST_PROMPT, LONGEST_SIDE, MOST_JUMPS, MOST_STEPS
 
 from ..p2p import CROSS, SELF, THRESHOLD
 from .limits import MOST
@@ -138,8 +138,8 @@ class Inpaint(_Partial):
     sampler: str | None = None
     fit: Literal["resize", "crop"] = "resize"
     repaint: bool = False
-    jump_length: int = Field(default=10, ge=1)
-    jump_count: int = Field(default=10, ge=1)
+    jump_length: int = Field(default=10, ge=1, le=MOST_COUNTED)
+    jump_count: int = Field(default=10, ge=1, le=MOST_JUMPS)
     paste_back: bool = True
     feather: float = Field(default=0.0, ge=0)
 
@@ -163,9 +163,9 @@ class EditPhoto(Job):
     fit: Literal["resize", "crop"] = "resize"
     reconstruct: bool = False
     inversion: Literal["fixed-point", "published"] = "fixed-point"
-    iterations: int = Field(default=10, ge=1)
+    iterations: int = Field(default=10, ge=1, le=MOST_COUNTED)
     tolerance: float = Field(default=1e-4, ge=0)
-    rounds: int = Field(default=5, ge=0)
+    rounds: int = Field(default=5, ge=0, le=MOST_COUNTED)
     auto_correlation: float = Field(default=20.0, ge=0)
     kl: float = Field(default=20.0, ge=0)
 
@@ -191,6 +191,9 @@ def job(fields: Mapping[str, Any], places: Mapping[str, Place], whole: Place) ->
     if kind is None:
         raise JobsError(places.get("task", whole), f"task is {task!r}: it should be one of {', '.join(TASKS)}")
     for name, value in fields.items():
+        texts = [each for each in (value if isinstance(value, list) else [value]) if isinstance(each, str)]
+        if any(len(text) > LONGEST_PROMPT for text in texts):
+            raise JobsError(places.get(name, whole), f"{name} has more than {LONGEST_PROMPT} characters")
         try:
             json.dumps(value, ensure_ascii=False, default=str).encode()
         except UnicodeEncodeError:

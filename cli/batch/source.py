@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,9 +13,9 @@ from typing import Any
 import yaml
 
 from lib_ebca.language.checks import shortened
+from lib_ebca.reading import text_in
 from lib_ebca.studio.errors import UserError
-
-from .yaml12 import MERGE, TEXT, Loader, Spelt
+from lib_ebca.studio.yaml12 import MERGE, TEXT, Loader, Spelt
 
 Where = tuple[str | int, ...]
 _LINES, _DOCUMENTS = (".jsonl", ".ndjson"), (".yaml", ".yml", ".json")
@@ -77,14 +78,13 @@ def read(file: Path) -> Document:
 def text_of(file: Path, largest: int = _LARGEST) -> str:
     """The file's text. Raises UserError where there is none, none in UTF-8, or too much."""
     try:
-        if file.stat().st_size > largest:
-            other = "" if largest == _LARGEST else ": write a job a line into a .jsonl file, which is read faster"
-            raise UserError(f"{file} is larger than {largest // 1_000_000} MB{other}")
-        return file.read_text(encoding="utf-8-sig")
+        return text_in(file, largest)
     except UnicodeDecodeError:
         raise UserError(f"{file} is not UTF-8 text") from None
     except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}") from None
+        large = getattr(error, "errno", None) == errno.EFBIG and largest < _LARGEST
+        other = ": write a job a line into a .jsonl file, which is read faster" if large else ""
+        raise UserError(f"cannot read {file}: {getattr(error, 'strerror', None) or error}{other}") from None
 
 
 def _document(file: Path, text: str) -> Document:

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from lib_ebca.reading import refuse_no_file
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import output_folder
 
@@ -37,6 +38,8 @@ class Store:
         self.url = url
         self.local: Path | None = None
         protocol, _, rest = url.partition("://")
+        if url.endswith("://") or not url:
+            raise UserError(f"--out {url!r} names no folder")
         if not rest or protocol == "file":
             self.local = output_folder(Path(rest or url).expanduser())
             return
@@ -107,6 +110,7 @@ class Store:
         self.refuse_links(name)
         try:
             if self.local is not None:
+                refuse_no_file(self.local / name)
                 return (self.local / name).read_bytes()
             data: bytes = self._fs.cat_file(f"{self._root}/{name}")
             return data

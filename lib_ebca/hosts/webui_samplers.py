@@ -68,6 +68,13 @@ SAMPLERS = {sampler.name: sampler for sampler in _ALL}
 """By the WebUI's names."""
 
 
+_MOST_LEVELS = 100_000  # of a schedule; trained are a thousand
+
+
+class WalkError(ValueError):
+    """A pass cannot be walked with these steps at this strength."""
+
+
 @dataclass(frozen=True, eq=False)
 class Known:
     """A picture to start from.
@@ -141,24 +148,34 @@ def walk(
         source: of NOISES, for the Brownian paths.
 
     Raises:
-        ValueError: there are too few steps for the walk.
+        WalkError: there are too few steps for the walk, or too many for a schedule.
     """
     sampler = SAMPLERS[name]
     if sampler.walk is None:
         return _over_timesteps(sampler, steps, noise, table, known)
     if name == "LCM":
         table = ConsistencyTable.within(table)
-    laid_out, executed = (steps, steps - 1) if known is None else known.steps(steps)
+    laid_out, executed = _laid_out(steps, known, _MOST_LEVELS)
     sigmas = levels(sampler, schedule, laid_out, table, xl)
     taken = sigmas[laid_out - executed - 1 :]
     if len(taken) < 2:
-        raise ValueError(f"{executed + 1} steps of {laid_out} leave nothing to walk: raise the steps or the strength")
+        raise WalkError(f"{executed + 1} steps of {laid_out} leave nothing to walk: raise the steps or the strength")
     start = noise * taken[0] if known is None else known.latents + noise * taken[0]
     path = brownian(sigmas, noise, seeds, source) if sampler.brownian else lambda sigma, target: draw()
     keep = None if known is None else known.kept
     conversation = _ended(sampler.walk(start, taken, sampling.denoiser(table, keep), path), known)
     silent = sampler.walk(torch.zeros(1), taken, sampling.denoiser(table), lambda sigma, target: torch.zeros(1))
     return Walk(conversation, asked_at(silent), (executed + 1) * (2 if sampler.doubled else 1), sampler.doubled)
+
+
+def _laid_out(steps: int, known: Known | None, most: int) -> tuple[int, int]:
+    laid_out, executed = (steps, steps - 1) if known is None else known.steps(steps)
+    if laid_out > most:
+        raise WalkError(
+            f"{steps} steps at this strength are part of a schedule of {laid_out}, which has {most} at most: "
+            "raise the strength, or lower the steps"
+        )
+    return laid_out, executed
 
 
 def levels(sampler: Sampler, schedule: str, steps: int, table: NoiseTable, xl: bool = False) -> Tensor:
@@ -233,7 +250,7 @@ def asked_at(conversation: Conversation) -> tuple[float, ...]:
 
 
 def _over_timesteps(sampler: Sampler, steps: int, noise: Tensor, table: NoiseTable, known: Known | None) -> Walk:
-    laid_out, executed = (steps, steps - 1) if known is None else known.steps(steps)
+    laid_out, executed = _laid_out(steps, known, len(table.alphas_cumprod))
     trained = timesteps(laid_out, len(table.alphas_cumprod))
     start, taken = noise, trained
     if known is not None:
@@ -249,7 +266,7 @@ def _over_timesteps(sampler: Sampler, steps: int, noise: Tensor, table: NoiseTab
         return over(latent, taken, table, keep)
 
     if len(taken) < (3 if sampler.name == "UniPC" else 2):
-        raise ValueError(f"{sampler.name} cannot walk {len(taken)} timesteps: raise the steps or the strength")
+        raise WalkError(f"{sampler.name} cannot walk {len(taken)} timesteps: raise the steps or the strength")
     silent = asked_at(begun(torch.zeros(1), lambda latent: latent))
     keep = (lambda latent: latent) if known is None else known.kept
     return Walk(_ended(begun(start, keep), known), silent, executed + 1)

@@ -39,7 +39,7 @@ class PlanError(ValueError):
         self.field = field
         self.value = value
         self.expected = expected
-        self.shown = shortened(repr(value)) if shown is None else shown
+        self.shown = _shown(value) if shown is None else shown
         super().__init__(f"{field} is {self.shown}: it should be {expected}")
 
     def __reduce__(self) -> tuple[type[PlanError], tuple[Any, ...]]:
@@ -48,6 +48,14 @@ class PlanError(ValueError):
     def within(self, owner: str) -> PlanError:
         """The same error with the field named as a part of `owner`."""
         return PlanError(f"{owner}.{self.field}", self.value, self.expected, self.shown)
+
+
+def _shown(value: object) -> str:
+    try:
+        return shortened(repr(value))
+    except ValueError:
+        # Python writes out no number of more than some thousand digits.
+        return "a number of thousands of digits"
 
 
 def number(field: str, value: object, expected: str = "a finite number") -> float:

@@ -14,6 +14,8 @@ from lib_ebca.language.checks import PlanError
 from lib_ebca.language.plan import ROUNDING, SCHEDULES, SMALLEST_DENOMINATOR, Concept, ContextUpdate, Edit
 from lib_ebca.language.windows import held
 
+_STRONGEST = 1e300
+
 
 def table(
     kind: str, value: float, steps: int, tau: float | None = None, ratio: float | None = None
@@ -71,10 +73,16 @@ def edit_table(edit: Edit, field: Literal["strength", "attn", "norm"], steps: in
 
 
 def strength_tables(edits: Sequence[Edit], steps: int) -> list[tuple[float, ...]]:
-    """The strengths of all edits at each evaluation. Raises PlanError where 1 + their sum falls below 0.1.
+    """The strengths of all edits at each evaluation.
+
+    Raises PlanError where 1 + their sum falls below 0.1, and for a strength that no average can be made with.
 
     Windows that hold no step act in the one they lie in, so that edits may meet there which the plan keeps apart.
     """
+    for edit in edits:
+        # So that the sum of all that a prompt can hold is a number too.
+        if abs(edit.strength) > _STRONGEST:
+            raise PlanError("strength", edit.strength, f"at most {_STRONGEST:g}, for outputs to be averaged by it")
     tables = [edit_table(edit, "strength", steps) for edit in edits]
     for number, together in enumerate(zip(*tables, strict=True)):
         if math.fsum((1.0, *together)) < SMALLEST_DENOMINATOR - ROUNDING:

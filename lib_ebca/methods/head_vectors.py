@@ -19,11 +19,13 @@ from torch import Tensor
 
 from lib_ebca.methods.head_order import known_layout
 from lib_ebca.methods.head_relevance import SDXL_CLAMP, relevance
+from lib_ebca.reading import json_in
 
 FORMAT = "head relevance 1"
 SHIPPED = Path(__file__).parent / "vectors"
 _DTYPES = {"float32": torch.float32, "int32": torch.int32}
-_LARGEST = 2**30  # bytes; SDXL's votes at 51 evaluations are a hundredth of it
+_LARGEST = 2**28  # bytes; SDXL's votes at 51 evaluations are a thirtieth of it
+_MOST_HEADS, _MOST_PROMPTS = 1000, 10**9
 
 
 class VectorsError(ValueError):
@@ -97,7 +99,11 @@ class HeadVectors:
         return factors.split(list(self.heads))
 
     def write(self, path: Path) -> None:
-        """Write them to a file that :func:`read` understands; votes in place of relevances where they are known."""
+        """Write them to a file that :func:`read` understands."""
+        path.write_text(self.to_text(), encoding="utf-8")
+
+    def to_text(self) -> str:
+        """The text of a file that :func:`read` understands; votes in place of relevances where they are known."""
         data: dict[str, Any] = {"format": FORMAT, "origin": self.origin, "concepts": self.concepts, "heads": self.heads}
         if self.measured:
             data["measured"] = dict(self.measured)
@@ -105,22 +111,25 @@ class HeadVectors:
             data["relevance"] = _packed(self.relevance.float())
         else:
             data["counts"] = _packed(self.counts.to(torch.int32))
-        path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
 
 
 def read(path: str | Path) -> HeadVectors:
     """The vectors of a file. Raises VectorsError where it is not there or is something else."""
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json_in(path)
         if not isinstance(data, dict) or data.get("format") != FORMAT:
             raise VectorsError(f"{path} holds no head relevance vectors: it should be what `ebca heads measure` writes")
-        concepts, heads = tuple(map(str, data["concepts"])), tuple(map(int, data["heads"]))
-        counts = _unpacked(data["counts"]) if "counts" in data else None
-        table = relevance(counts.sum(0)).float() if counts is not None else _unpacked(data["relevance"])
-        if table.shape != (len(concepts), sum(heads)):
-            raise ValueError(f"a table of {tuple(table.shape)} for {len(concepts)} concepts and {sum(heads)} heads")
-        return HeadVectors(concepts, table, heads, str(data["origin"]), counts, data.get("measured", {}))
+        concepts, heads, origin = _names(data["concepts"]), _numbers_of_heads(data["heads"]), data["origin"]
+        measured = data.get("measured", {})
+        if not isinstance(origin, str) or not isinstance(measured, dict):
+            raise ValueError("origin should be text, and measured a mapping")
+        size = len(concepts), sum(heads)
+        if "counts" not in data:
+            return HeadVectors(concepts, _unpacked(data["relevance"], "float32", size), heads, origin, None, measured)
+        counts = _unpacked(data["counts"], "int32", size)
+        return HeadVectors(concepts, relevance(counts.sum(0)).float(), heads, origin, counts, _told(measured))
     except OSError as error:
         raise VectorsError(f"{path} cannot be read: {error.strerror or error}") from None
     except VectorsError:
@@ -156,13 +165,50 @@ def _packed(table: Tensor) -> dict[str, Any]:
     return {"dtype": name, "shape": list(table.shape), "zlib": base64.b64encode(zlib.compress(raw, 9)).decode("ascii")}
 
 
-def _unpacked(packed: Mapping[str, Any]) -> Tensor:
-    shape, dtype = [int(side) for side in packed["shape"]], _DTYPES[packed["dtype"]]
+def _names(concepts: Any) -> tuple[str, ...]:
+    named = isinstance(concepts, list) and all(isinstance(each, str) for each in concepts)
+    if not named or not all(each.strip() and each.isprintable() for each in concepts):
+        raise ValueError("concepts should be a list of names, in letters that can be printed")
+    if not 0 < len({each.lower() for each in concepts}) == len(concepts):
+        raise ValueError("concepts should be different names, at least one")
+    return tuple(concepts)
+
+
+def _numbers_of_heads(heads: Any) -> tuple[int, ...]:
+    if not isinstance(heads, list) or not heads or not all(_whole(each, 1, _MOST_HEADS) for each in heads):
+        raise ValueError(f"heads should be a list of each layer's number of them, from 1 to {_MOST_HEADS}")
+    return tuple(heads)
+
+
+def _told(measured: dict[str, Any]) -> dict[str, Any]:
+    """What votes were measured with: `done` are the prompts that were drawn."""
+    done = measured.get("done", [])
+    if not isinstance(done, list) or not all(_whole(each, 0, _MOST_PROMPTS) for each in done):
+        raise ValueError("done should be a list of the prompts' numbers")
+    return measured
+
+
+def _whole(value: Any, least: int, most: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
+
+
+def _unpacked(packed: Any, kind: str, last: tuple[int, int]) -> Tensor:
+    """A table of a type whose last two sides are given; votes have a side of evaluations before them."""
+    if not isinstance(packed, dict) or packed.get("dtype") != kind:
+        raise ValueError(f"the table should be of {kind}")
+    shape, dtype = packed["shape"], _DTYPES[kind]
+    votes = kind == "int32"
+    fits = isinstance(shape, list) and all(_whole(side, 1, _LARGEST) for side in shape)
+    if not fits or len(shape) != 2 + votes or tuple(shape[-2:]) != last:
+        raise ValueError(f"the table should be one of {last[0]} concepts and {last[1]} heads")
     size = 4 * math.prod(shape)
-    if not 0 < size <= _LARGEST:
-        raise ValueError(f"a table of {shape}")
+    if size > _LARGEST:
+        raise ValueError(f"a table of {size} bytes")
     # No more than it says: a few bytes may stand for gigabytes.
     raw = bytearray(zlib.decompressobj().decompress(base64.b64decode(packed["zlib"], validate=True), size + 1))
     if len(raw) != size:
         raise ValueError(f"a table of {shape} that has other than {size} bytes")
-    return torch.frombuffer(raw, dtype=dtype).view(shape)
+    table = torch.frombuffer(raw, dtype=dtype).view(shape)
+    if not bool(torch.isfinite(table).all()) or (votes and bool((table < 0).any())):
+        raise ValueError("the table holds what is no finite number, or fewer votes than none")
+    return table

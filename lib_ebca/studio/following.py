@@ -11,6 +11,7 @@ from lib_ebca.studio import infotext, recipe, recorded
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.studio.recipe import OURS, Recipe, Settings, Source
+from lib_ebca.studio.values import readable
 
 if TYPE_CHECKING:
     from lib_ebca.language.concept import Concept
@@ -46,7 +47,7 @@ def recipes(
 
     if len(prompts) < 2:
         raise UserError("there is nothing that follows: give the source's prompt and at least one more")
-    parsed = [parse(prompt) for prompt in prompts]
+    parsed = [parse(readable("the prompt", prompt)) for prompt in prompts]
     tokenised = [tokenise(tokenizer, each.text) for each in parsed]
     targets = tokenised[1:]
     held = {

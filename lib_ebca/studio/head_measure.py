@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib_ebca.reading import text_in
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.progress import Advance, silent
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from lib_ebca.methods.head_vectors import HeadVectors
     from lib_ebca.studio.loading import Model
 
+_LARGEST_WORDS, _LARGEST_PROMPTS = 200_000, 10_000_000  # bytes
 DIGITS = 16
 """Of a hash, as many as tell two lists apart."""
 
@@ -182,8 +184,10 @@ def read_words(path: Path) -> dict[str, tuple[str, ...]]:
     """
     import yaml
 
+    from lib_ebca.studio.yaml12 import Spelt, load
+
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        data = load(text_in(path, _LARGEST_WORDS))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -193,18 +197,19 @@ def read_words(path: Path) -> dict[str, tuple[str, ...]]:
         raise UserError(f"{path} should hold {expected}")
     found = {}
     for name, words in data.items():
-        if not isinstance(words, list) or not words or not all(str(word).strip() for word in words):
+        spelled = [word.text if isinstance(word, Spelt) else word for word in words] if isinstance(words, list) else []
+        if not spelled or not all(isinstance(word, str) and word.strip() for word in spelled):
             raise UserError(
                 f"the concept {name!r} of {path} should have a list of words: the file should be {expected}"
             )
-        found[str(name).strip()] = tuple(str(word).strip() for word in words)
+        found[str(name).strip()] = tuple(word.strip() for word in spelled)
     return found
 
 
 def read_prompts(path: Path) -> tuple[str, ...]:
     """The lines of a file that are not empty. Raises UserError."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = text_in(path, _LARGEST_PROMPTS).splitlines()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except UnicodeDecodeError:

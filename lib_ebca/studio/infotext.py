@@ -91,7 +91,11 @@ def _user_comment(comment: object) -> str | None:
     encoding = {b"UNICODE\0": "utf-16-be", b"ASCII\0\0\0": "ascii"}.get(code)
     if encoding is None:
         return None
-    return rest.decode(encoding, errors="replace")
+    text = rest.decode(encoding, errors="replace")
+    if code == b"UNICODE\0" and not any(map(str.isascii, text)):
+        # Not a letter of "Steps" in it: others write it little-endian, and so it is read.
+        text = rest.decode("utf-16-le", errors="replace")
+    return text
 
 
 def _quoted(value: str) -> str:

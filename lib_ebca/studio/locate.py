@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import warnings
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from enum import Enum
 from pathlib import Path
 
 from lib_ebca.language.checks import meant, shortened
+from lib_ebca.reading import json_in, refuse_no_file
 from lib_ebca.studio.errors import RiskWarning, UserError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -130,6 +130,7 @@ def refuse_pickle(path: Path, allowed: bool) -> None:
 def _is_safetensors(path: Path) -> bool:
     """Whether a file begins as the format does: eight bytes for the length of the header, and the header, in JSON."""
     try:
+        refuse_no_file(path)
         with path.open("rb") as file:
             length, first = int.from_bytes(file.read(8), "little"), file.read(1)
             return first == b"{" and length <= min(_LONGEST_HEADER, path.stat().st_size - 8)
@@ -140,7 +141,7 @@ def _is_safetensors(path: Path) -> bool:
 def pipeline_class(index: Path) -> str:
     """The pipeline class that a folder's model_index.json names. Raises UserError."""
     try:
-        name = json.loads(index.read_text(encoding="utf-8"))["_class_name"]
+        name = json_in(index)["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"cannot read {index}: {error}") from None
     return str(name)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 from lib_ebca.language.checks import shortened
+from lib_ebca.reading import json_in
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.locate import MODELS, SAFE, embedded, file_hash
 
@@ -17,7 +17,7 @@ EXPORTED = "compvis.json"
 def exported_hash(folder: Path) -> tuple[str, ...]:
     """The hash that a folder's model has as a single file, if that is known."""
     try:
-        known = json.loads((folder / EXPORTED).read_text(encoding="utf-8"))["sha256"]
+        known = json_in(folder / EXPORTED)["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return ()
     return (str(known)[:10],)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
 FITS = ("resize", "crop")
 MOST_OBLONG = 8
 HALF_WHITE = 128
+_WIDEST = 1e6  # pixels of a blur; of a wider one no photograph has more to show
 SAME_SIZE = 2.0  # times the model's own area, or the inverse, up to which a photograph keeps its size
 
 
@@ -72,10 +74,14 @@ def read(path: Path) -> Photo:
     from PIL import ImageOps
 
     opened = open_picture(path)
-    image = ImageOps.exif_transpose(opened)
     try:
-        image, alpha = _eight_bits(image)
-    except (OSError, ValueError) as error:
+        turned = ImageOps.exif_transpose(opened)
+    except (SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, struct.error):
+        # A broken header says nothing: the picture is as it lies there.
+        turned = opened
+    try:
+        image, alpha = _eight_bits(turned)
+    except (OSError, ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise UserError(f"cannot read {path} as a picture: {error}") from None
     return Photo(image, alpha, digest_of(image, *([alpha] if alpha else [])))
 
@@ -151,7 +157,9 @@ def feathered(mask: Image, feather: float) -> Image:
     if feather <= 0:
         return mask
     # Blurred, a straight edge is half white where it was: twice the rest is a ramp that lies inside alone.
-    soft = mask.filter(ImageFilter.GaussianBlur(feather / 2)).point([max(0, 2 * v - 255) for v in range(256)])
+    soft = mask.filter(ImageFilter.GaussianBlur(min(feather / 2, _WIDEST))).point(
+        [max(0, 2 * v - 255) for v in range(256)]
+    )
     if brightest(soft) < HALF_WHITE:
         raise UserError(f"--feather is {feather:g}: that seam leaves (nearly) nothing of the mask; make it smaller")
     return ImageChops.darker(mask, soft)

@@ -1,4 +1,4 @@
-"""Files that are either whole or not there, and never in the place of another."""
+"""Files that are either whole or not there, and never in the place of another unless that is meant."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ import re
 import secrets
 import struct
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_ebca.reading import refuse_no_file
 from lib_ebca.studio.errors import UserError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_NUMBERED = re.compile(r"(\d{5,})-")
+_NUMBERED = re.compile(r"([0-9]{5,9})-[0-9]+")
+# Whose formats are programs that another program is started for.
+_PROGRAMS = {"EPS", "WMF"}
 # File systems without hard links (FAT, some network shares) answer with one of these; exFAT under Windows with EINVAL.
 _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 
@@ -51,6 +55,22 @@ def write_new(path: Path, data: bytes) -> None:
         raise UserError(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_over(path: Path, data: bytes) -> None:
+    """Writes `data` to `path`, in the place of what stands there; a stop leaves that, and never half of either.
+
+    Raises OSError.
+    """
+    # A name of its own: path.part may be somebody's.
+    part = path.parent / f".{path.name}.{secrets.token_hex(4)}.part"
+    try:
+        with part.open("xb") as file:
+            file.write(data)
+        part.replace(path)
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def _publish(part: Path, path: Path) -> None:
@@ -108,7 +128,10 @@ def save_free(path: Path, data: bytes) -> Path:
 
 
 def _next_number(folder: Path) -> int:
-    taken = (_NUMBERED.match(path.name) for path in folder.iterdir())
+    try:
+        taken = [_NUMBERED.match(path.name) for path in folder.iterdir()]
+    except OSError as error:
+        raise UserError(f"cannot read the folder {folder}: {error.strerror}") from None
     return max((int(match.group(1)) for match in taken if match), default=0) + 1
 
 
@@ -125,10 +148,14 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
     from PIL import Image
 
     try:
+        if data is None:
+            refuse_no_file(path)
         with warnings.catch_warnings():
             # Pillow warns of a bomb up to twice the size at which it refuses it.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path if data is None else io.BytesIO(data)) as image:
+                if image.format in _PROGRAMS:
+                    raise UserError(f"{path} is a drawing ({image.format}) and no picture of pixels: save it as PNG")
                 image.load()
     except FileNotFoundError:
         raise UserError(f"there is no file {path}") from None
@@ -139,5 +166,6 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise UserError(f"{path} has more than {Image.MAX_IMAGE_PIXELS} pixels: make the picture smaller") from None
     except (OSError, SyntaxError, ValueError, EOFError, TypeError, LookupError, ArithmeticError, struct.error) as error:
-        raise UserError(f"cannot read {path} as a picture: {error}") from None
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"cannot read {path} as a picture: {reason}") from None
     return image

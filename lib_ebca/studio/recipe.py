@@ -165,17 +165,20 @@ def from_text(text: str) -> tuple[Recipe, Source]:
 
     info = infotext.read(text)
     get = info.fields.get
-    for name, value in (("prompt", info.prompt), ("negative prompt", info.negative), *info.fields.items()):
+    for name, value in (("prompt", info.prompt), ("negative prompt", info.negative)):
         recorded.text(name, value)
+    for name, value in info.fields.items():
+        # Pictures that were drawn together hold each other's prompts in a field.
+        recorded.text(name, value, infotext.LONGEST)
     width, height = _size(get("Size"))
     position, batch = _place(get(f"{OURS} batch"))
-    prompt = get(f"{OURS} prompt", info.prompt)
+    prompt = recorded.text(f"{OURS} prompt", get(f"{OURS} prompt", info.prompt))
     written_by_us = get("Version", "").startswith(OURS)
     sampling = get(f"{OURS} sampling", samplers.DIFFUSERS if written_by_us else samplers.WEBUI)
     settings = Settings(
         model=get(f"{OURS} model", ""),
         loras=tuple(Lora.parse(value) for value in recorded.numbered(info.fields, f"{OURS} lora")),
-        negative=get(f"{OURS} negative", info.negative),
+        negative=recorded.text(f"{OURS} negative", get(f"{OURS} negative", info.negative)),
         sampling=sampling,
         sampler=_sampler(info.fields, sampling),
         schedule=get(SCHEDULE) if sampling == samplers.WEBUI else None,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from lib_ebca.language.checks import shortened
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.values import readable
+from lib_ebca.studio.values import LONGEST_PROMPT, readable
 
 _WHOLE = re.compile(r"\s*[+-]?[0-9]{1,19}\s*", re.ASCII)
 _REAL = re.compile(r"\s*[+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?|\.[0-9]{1,400})(?:e[+-]?[0-9]{1,4})?\s*", re.I | re.A)
@@ -22,9 +22,9 @@ def refused(name: str, value: str, expected: str) -> UserError:
     return UserError(f"the picture's field {name} is {shortened(value)!r}: it should be {expected}")
 
 
-def text(name: str, value: str) -> str:
-    """Text that can be encoded. Raises UserError."""
-    return readable(f"the picture's field {name}", value)
+def text(name: str, value: str, longest: int = LONGEST_PROMPT) -> str:
+    """Text of at most so many characters that can be encoded. Raises UserError."""
+    return readable(f"the picture's field {name}", value, longest)
 
 
 def whole(name: str, value: str, expected: str = "a whole number") -> int:

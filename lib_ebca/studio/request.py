@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lib_ebca.reading import text_in
 from lib_ebca.studio import foreign, infotext, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.named import find
@@ -103,7 +104,7 @@ def wanted(prompts: Sequence[str], options: Plan | None = None, recorded: Recipe
 
     options = options or Plan()
     if prompts:
-        return tuple(Wanted(prompt, parse(_checked(prompt)).plan.merged(options)) for prompt in prompts)
+        return tuple(Wanted(prompt, parse(checked(prompt)).plan.merged(options)) for prompt in prompts)
     if recorded is not None:
         return (Wanted(recorded.prompt, recorded.plan.merged(options)),)
     raise UserError("there is nothing to draw: give at least one PROMPT, or --from PICTURE")
@@ -115,9 +116,7 @@ def prompts_in(file: Path) -> tuple[str, ...]:
     Raises UserError where it cannot be read, or holds none.
     """
     try:
-        if file.stat().st_size > _LARGEST:
-            raise UserError(f"--prompts {file} is larger than {_LARGEST // 1_000_000} MB: `ebca batch` is for so many")
-        lines = file.read_text(encoding="utf-8-sig").splitlines()
+        lines = text_in(file, _LARGEST).splitlines()
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise UserError(f"cannot read --prompts {file}: {reason}") from None
@@ -127,7 +126,8 @@ def prompts_in(file: Path) -> tuple[str, ...]:
     return prompts
 
 
-def _checked(prompt: str) -> str:
+def checked(prompt: str) -> str:
+    """The prompt, or UserError where it is no text that can be drawn, or the name of a file."""
     readable("the prompt", prompt)
     if prompt.startswith("@") and os.path.isfile(prompt[1:]):  # noqa: PTH113 (takes any text, also one that is no path)
         raise UserError(f"the prompt {prompt!r} names a file: its lines are drawn with --prompts {prompt[1:]}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from lib_ebca.language.checks import meant
+from lib_ebca.language.checks import MOST_COUNTED, meant, shortened
 from lib_ebca.studio import samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.loading import DTYPES, Model
@@ -18,8 +18,7 @@ _GRID = 8  # pixels; the rule of every Stable Diffusion pipeline
 
 def checked(settings: Settings) -> Settings:
     """`settings`, or UserError for the first field that cannot be so. Loads nothing."""
-    if at_least("--steps", settings.steps, 1) > MOST_STEPS:
-        raise UserError(f"--steps is {settings.steps}: it should be at most {MOST_STEPS}")
+    at_least("--steps", settings.steps, 1, MOST_STEPS)
     at_least("--clip-skip", settings.clip_skip, 1)
     if finite("--cfg", settings.guidance) < 1:
         raise UserError(f"--cfg is {settings.guidance:g}: it should be at least 1, which turns guidance off")
@@ -84,10 +83,12 @@ def _with_sampler(settings: Settings) -> Settings:
     return dataclasses.replace(settings, sampler=samplers.canonical(settings.sampler))
 
 
-def at_least(name: str, value: int, smallest: int) -> int:
-    """`value`, or UserError where it is smaller."""
+def at_least(name: str, value: int, smallest: int, largest: int = MOST_COUNTED) -> int:
+    """`value`, or UserError where it is smaller, or larger than anything that is meant."""
     if value < smallest:
         raise UserError(f"{name} is {value}: it should be a whole number of at least {smallest}")
+    if value > largest:
+        raise UserError(f"{name} is {shortened(str(value))}: it should be at most {largest}")
     return value
 
 

@@ -19,6 +19,7 @@ from lib_ebca.webui.encode import subprompts
 from lib_ebca.webui.lifecycle import content_words
 
 _STEPS = 20  # the first stage of a scheduled prompt is the same for any number
+_MOST_FAULTS = 20
 _PASSES: tuple[tuple[int, ...], ...] = ((), (_STEPS,))
 
 
@@ -66,8 +67,11 @@ def checked(prompt: str) -> dict[str, Any]:
 
 
 def _unread(prompt: str) -> Iterator[dict[str, Any]]:
-    """What cannot be read in a prompt: a directive that was told is left out for the next one to be found."""
-    while True:
+    """What cannot be read in a prompt: a directive that was told is left out for the next one to be found.
+
+    Each costs another reading of all that is before it, so that no more are told than are looked at.
+    """
+    for _ in range(_MOST_FAULTS):
         try:
             parse(prompt)
         except DirectiveError as error:

@@ -269,7 +269,10 @@ def _typed(name: str, value: Any, default: Any) -> Value:
         return value
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise PlanError(name, value, "a number")
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError:
+        raise PlanError(name, value, "a finite number") from None
 
 
 def _number_or_empty(name: str, value: Any) -> float | None:
@@ -279,6 +282,6 @@ def _number_or_empty(name: str, value: Any) -> float | None:
             return None
         if not isinstance(value, bool):
             return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         pass
     raise PlanError(name, value, "a number, or empty")

@@ -163,3 +163,14 @@ def test_editorial_contexts_come_in_the_precision_of_the_pass() -> None:
     assert cascade.enter(0, batch.context).streams[0].context.dtype == torch.float64
     cascade.begin(batch.rows, batch.size)
     assert cascade.enter(0, batch.context.half()).main.dtype == torch.float32
+
+
+def test_what_is_laid_out_beforehand_is_known_as_such() -> None:
+    batch, stack = scenes()["update and edits"], layers(2)
+    cascade = batch.cascade()
+    cascade.begin(batch.rows, batch.size, given=batch.context)
+    known = [cascade.prepared]
+    evaluate(stack, cascade, batch)
+    assert [*known, cascade.prepared] == [True, False]
+    assert cascade.evaluation is not None
+    assert cascade.evaluation.served == {0, 1}

@@ -137,6 +137,8 @@ def test_a_step_of_one_part_is_that_part() -> None:
     attracted, retreat = key_step(pull, keys, 0.3, None, None), key_step(None, keys, None, 0.7, weights)
     torch.testing.assert_close(attracted, 0.3 * pull)
     torch.testing.assert_close(attracted + retreat, key_step(pull, keys, 0.3, 0.7, weights))
+    assert torch.equal(attracted, key_step(pull, keys, 0.3, None, weights))
+    assert torch.equal(attracted, key_step(pull, keys, 0.3, 0.7, None))
 
 
 def test_heads_split_and_merged() -> None:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cli.batch import items, matrix
 from cli.batch.source import read
-from cli.batch.yaml12 import Spelt
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.yaml12 import Spelt
 
 
 def refused(tmp_path: Path, text: str, name: str = "jobs.yaml") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,20 @@ def test_a_folder_that_takes_no_more_ends_the_run_at_once(
     assert len(asked_for) == 2
     kinds = [json.loads(line)["kind"] for line in (out / NAME).read_text().splitlines()]
     assert kinds == ["run", "picture"]
+
+
+@pytest.mark.parametrize("name", [NAME, ".lock"])
+def test_a_folder_in_the_place_of_a_file_of_ours_is_a_sentence(write: Write, tmp_path: Path, name: str) -> None:
+    file, out = write({"prompt": "a cat"}), tmp_path / "out"
+    (out / name).mkdir(parents=True)
+    with pytest.raises(UserError, match=f"cannot (read|lock).*{name}"):
+        carry_out(file, out)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no pipes in folders")
+def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(write: Write, tmp_path: Path) -> None:
+    file, out = write({"prompt": "a cat"}), tmp_path / "out"
+    out.mkdir()
+    os.mkfifo(out / NAME)
+    with pytest.raises(UserError, match="pipe or a device"):
+        carry_out(file, out)

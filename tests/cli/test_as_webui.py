@@ -113,6 +113,8 @@ def test_hires_fix_stands_in_the_picture_and_comes_out_again(
         (("--sampler", "Restart"), "sampler 'Restart' is not one of the WebUI's that are here: DPM++ 2M,"),
         (("--sampler", "Eulr a"), "that are here (did you mean Euler a?): DPM++ 2M,"),
         (("--schedule", "cosine"), "schedule 'cosine' is not known: choose one of Automatic, Uniform"),
+        (("--hires", 2, "--hires-strength", 1e-9), "has 100000 at most: raise the strength"),
+        (("--hires", 2, "--hires-strength", 1e-3, "--sampler", "DDIM"), "has 1000 at most: raise the strength"),
         (("--sampler", "UniPC", "--steps", 2), "UniPC cannot walk 2 timesteps: raise the steps or the strength"),
         (("--sampling", "forge"), "--sampling is 'forge': it should be one of diffusers, webui"),
         (("--sampling", "diffusers", "--schedule", "Karras"), "--schedule 'Karras' goes with --sampling webui"),

@@ -79,12 +79,33 @@ def test_a_stopped_measurement_goes_on(
     assert torch.equal(counts(tmp_path / "v.json"), counts(tmp_path / "whole.json"))
 
 
+def test_two_runs_into_one_file_lose_nothing(
+    measure: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    honest = head_measure.batches
+
+    def beside_another(*arguments: object, **keywords: object) -> object:
+        for part in honest(*arguments, **keywords):  # type: ignore[arg-type]  # passes on whatever it was given
+            (tmp_path / "v.json").write_bytes(b"what the other has found")
+            yield part
+
+    monkeypatch.setattr(head_measure, "batches", beside_another)
+    refused(measure("v.json"), "another run has written into", "--out")
+    assert (tmp_path / "v.json").read_bytes() == b"what the other has found"
+
+
 @pytest.mark.parametrize(
     ("spoil", "more", "says"),
     [
         ("Animals: [cat]\n", (), ("at least two concepts",)),
         ("Animals: cat\nB: [dog]\n", (), ("'Animals'", "list of words")),
         ("[", (), ("no YAML",)),
+        ("A: &x [cat]\nB: *x\n", (), ("no YAML", "anchors")),
+        ("[" * 2000, (), ("no YAML", "nested too deep")),
+        ("A: [cat, ~]\nB: [dog]\n", (), ("'A'", "list of words")),
+        ("A: [1:30, 3]\nB: [dog]\n", (), ("'A'", "list of words")),
+        (CONCEPTS, ("--shard", "²/³"), ("--shard is '²/³'", "PART/PARTS")),
+        (CONCEPTS, ("--shard", "1/" + "9" * 5000), ("--shard is '1/999", "PART/PARTS")),
         (CONCEPTS, ("--shard", "3/2"), ("--shard is '3/2'", "PART/PARTS")),
         (CONCEPTS, ("--shard", "9/9"), ("only 3 prompts",)),
         (CONCEPTS, ("--engine", "spark"), ("--engine is 'spark'", "local or ray")),
@@ -97,6 +118,12 @@ def test_bad_input_is_one_sentence(
     (tmp_path / "concepts.yaml").write_text(spoil)
     refused(measure("v.json", *more), *says)
     assert not (tmp_path / "v.json").exists()
+
+
+def test_words_are_read_as_they_are_written(tmp_path: Path) -> None:
+    path = tmp_path / "words.yaml"
+    path.write_text("\ufeffAnswers: [no, on, 1:30]\r\nNumbers: [1e3, two]\r\n", encoding="utf-8")
+    assert head_measure.read_words(path) == {"Answers": ("no", "on", "1:30"), "Numbers": ("1e3", "two")}
 
 
 def test_another_measurement_is_not_added_to(measure: Callable[..., Result], tmp_path: Path) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import unicodedata
 from pathlib import Path
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -15,7 +17,9 @@ from PIL.PngImagePlugin import PngInfo
 from rich.console import Console
 
 from cli.batch.progress import print_plain
-from cli.terminal import shown
+from cli.errors import sentences
+from cli.terminal import say, say_json, shown
+from lib_ebca.studio.errors import UserError
 from tests.cli.conftest import Ebca
 
 TITLE = "\x1b]0;owned\x07"
@@ -40,6 +44,40 @@ def test_what_is_shown_holds_no_control(text: str) -> None:
 @given(st.text(st.characters(exclude_categories=("Cc", "Cf", "Cs", "Zl", "Zp")), max_size=80))
 def test_letters_of_all_languages_stay(text: str) -> None:
     assert shown(text) == text
+
+
+def test_letters_that_the_output_has_not_are_written_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is redirected on Windows knows a few letters alone."""
+    raw = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(raw, encoding="cp1252", newline="\n"))
+    say("a café 猫")
+    say_json({"prompt": "a café 猫"})
+    say_json({"prompt": "a café"})
+    text, escaped, plain = raw.getvalue().decode("cp1252").splitlines()
+    assert text == "a café \\u732b"
+    assert json.loads(escaped) == {"prompt": "a café 猫"}
+    assert plain == '{"prompt": "a café"}'
+
+
+def test_an_output_that_takes_no_more_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full(io.StringIO):
+        def flush(self) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("sys.stdout", Full())
+    with pytest.raises(UserError, match="cannot write to the output: No space left on device"):
+        say("a cat")
+    say("what comes after it goes nowhere")
+
+
+def test_a_table_that_the_output_has_no_room_for_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout", io.StringIO())
+    with pytest.raises(typer.Exit) as ended, sentences():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert ended.value.exit_code == 2
+    assert capsys.readouterr().err == "Error: cannot write: No space left on device\n"
 
 
 def test_info_shows_escapes(ebca: Ebca, tmp_path: Path) -> None:

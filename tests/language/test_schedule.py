@@ -148,3 +148,10 @@ def test_bad_tables_are_refused_by_name(arguments: tuple[Any, ...], field: str) 
     with pytest.raises(PlanError) as caught:
         table(*arguments)
     assert caught.value.field == field
+
+
+def test_strengths_that_no_average_can_be_made_with_are_refused() -> None:
+    strongest = (Edit("dog", 1e300), Edit("cat", 1e300), Edit("fox", -1e300))
+    assert strength_tables(strongest, 2) == [(edit.strength,) * 3 for edit in strongest]
+    with pytest.raises(PlanError, match=r"strength is 1e\+308: it should be at most 1e\+300"):
+        strength_tables((Edit("dog", 1e308), Edit("cat", 1e308)), 2)

@@ -118,3 +118,11 @@ def test_replace_refuses_other_counts_in_one_sentence() -> None:
 def test_contexts_of_other_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match="12 and 24 rows"):
         aligned(prompt(A), prompt(A, chunks=2))
+
+
+def test_padding_beyond_the_source_belongs_to_its_last_row() -> None:
+    assert refine_mapper(prompt(A, LION), prompt(A, LION, chunks=2))[CHUNK:] == (CHUNK - 1,) * CHUNK
+
+
+def test_prompts_without_a_token_in_common_have_no_partners() -> None:
+    assert refine_mapper(TokenRows((2, 3), (), 2, 2), TokenRows((4, 5), (), 2, 2)) == (NO_PARTNER, NO_PARTNER)

@@ -115,3 +115,9 @@ def test_equal_heads_stay_in_their_order() -> None:
     vector = torch.tensor([1.0, 0.0] * 64)
     assert least_relevant_first(vector) == [*range(1, 128, 2), *range(0, 128, 2)]
     assert most_relevant_first(vector) == [*range(0, 128, 2), *range(1, 128, 2)]
+
+
+def test_rare_votes_are_shared_like_others() -> None:
+    torch.testing.assert_close(ranking(torch.tensor([[0.3], [0.1]])), torch.tensor([[0.75], [0.25]]).double())
+    assert torch.equal(ranking(torch.zeros(2, 3), 0.1), torch.full((2, 3), 0.5, dtype=torch.float64))
+    torch.testing.assert_close(relevance(torch.tensor([[1, 0], [9, 10]]))[0], torch.tensor([2.0, 0.0]).double())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import pickle
@@ -124,3 +125,67 @@ def test_a_bad_file_is_one_sentence(measured: HeadVectors, tmp_path: Path, spoil
     spoil(tmp_path / "v.json")  # type: ignore[operator]  # a parameter of the test
     with pytest.raises(VectorsError, match=sentence):
         read(tmp_path / "v.json")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "sentence"),
+    [
+        ("heads", [float("inf")], "heads should be a list"),
+        ("heads", [10**400], "heads should be a list"),
+        ("heads", [0, 3], "heads should be a list"),
+        ("heads", [True, 2], "heads should be a list"),
+        ("heads", [1, 1], "one of 2 concepts and 2 heads"),
+        ("heads", "21", "heads should be a list"),
+        ("concepts", ["Shape", "shape"], "different names"),
+        ("concepts", ["Shape", " "], "can be printed"),
+        ("concepts", ["Shape", "\x1b[31m"], "can be printed"),
+        ("concepts", ["Shape", "\ud800"], "can be printed"),
+        ("concepts", [], "different names"),
+        ("concepts", None, "can be printed"),
+        ("origin", 3, "origin should be text"),
+        ("measured", [1], "measured a mapping"),
+        ("measured", {"done": 1}, "done should be a list"),
+        ("measured", {"done": [[1]]}, "done should be a list"),
+    ],
+)
+def test_what_a_file_says_is_checked(
+    measured: HeadVectors, tmp_path: Path, field: str, value: object, sentence: str
+) -> None:
+    data = json.loads(measured.to_text())
+    (tmp_path / "v.json").write_text(json.dumps({**data, field: value}), encoding="utf-8")
+    with pytest.raises(VectorsError, match=f"damaged.*{sentence}"):
+        read(tmp_path / "v.json")
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf"), -float("inf")])
+def test_relevances_that_are_no_finite_numbers_are_refused(tmp_path: Path, spoilt: float) -> None:
+    table = torch.tensor([[1.0, spoilt]])
+    HeadVectors(("Shape",), table, (2,), "made up").write(tmp_path / "v.json")
+    with pytest.raises(VectorsError, match="no finite number"):
+        read(tmp_path / "v.json")
+
+
+def test_votes_are_three_sided_and_never_negative(measured: HeadVectors, tmp_path: Path) -> None:
+    assert measured.counts is not None
+    for counts in (measured.counts[0], -measured.counts):
+        dataclasses.replace(measured, counts=counts).write(tmp_path / "v.json")
+        with pytest.raises(VectorsError, match="damaged"):
+            read(tmp_path / "v.json")
+
+
+def test_deep_endless_and_crowded_files_are_refused(measured: HeadVectors, tmp_path: Path) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    with pytest.raises(VectorsError, match="nested too deep"):
+        read(tmp_path / "deep.json")
+    if Path("/dev/zero").exists():
+        with pytest.raises(VectorsError, match="larger than 100 MB"):
+            read("/dev/zero")
+    crowded = json.loads(measured.to_text())
+    crowded["counts"]["zlib"] = "*" + crowded["counts"]["zlib"]
+    (tmp_path / "crowded.json").write_text(json.dumps(crowded), encoding="utf-8")
+    with pytest.raises(VectorsError, match="damaged"):
+        read(tmp_path / "crowded.json")
+
+
+def test_letters_of_all_languages_are_written_as_they_are(measured: HeadVectors) -> None:
+    assert '"Größe"' in dataclasses.replace(measured, concepts=("Größe", "Farbe")).to_text()

@@ -68,3 +68,9 @@ def test_a_distilled_picture_keeps_a_share_of_the_latent() -> None:
     skip, out = 0.25 / (scaled**2 + 0.25), scaled / (scaled**2 + 0.25) ** 0.5
     expected = out * (latent - level * noise) + skip * latent
     torch.testing.assert_close(DISTILLED.picture(latent, level, noise), expected, rtol=1e-7, atol=0)
+
+
+def test_beyond_the_distilled_timesteps_are_the_outermost_levels() -> None:
+    lowest, largest = DISTILLED.sigmas[0], DISTILLED.sigmas[-1]
+    found = [DISTILLED.sigma(torch.tensor(timestep)) for timestep in (0.0, 19.0, 999.0, 2000.0)]
+    torch.testing.assert_close(torch.stack(found), torch.stack([lowest, lowest, largest, largest]))

@@ -138,3 +138,24 @@ def test_the_noise_of_dpmpp_sde_is_asked_for_between_levels_that_went_through_th
     through = sigmas[sigmas > 0][:-1].log().exp().tolist()
     assert through != sigmas[sigmas > 0][:-1].tolist()
     assert set(through) <= set(asked)
+
+
+def test_a_velocity_says_the_noise() -> None:
+    """v = sqrt(alpha) noise - sqrt(1 - alpha) x0, of a sample sqrt(alpha) x0 + sqrt(1 - alpha) noise."""
+    picture, noise, alpha = torch.tensor([0.3, -1.2]), torch.tensor([1.0, 0.5]), 0.36
+    sample, velocity = 0.6 * picture + 0.8 * noise, 0.6 * noise - 0.8 * picture
+    torch.testing.assert_close(sampling.Evaluation(sample, 1.0, alpha).noise_of(velocity), noise)
+    torch.testing.assert_close(sampling.Evaluation(0 * sample, 1.0, alpha).noise_of(velocity, sample), noise)
+
+
+def test_unipcs_order_rises_from_one_and_falls_back_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    orders: list[int] = []
+    predicted = sampling_timesteps._predicted
+
+    def watched(latent: Tensor, seen: Any, levels: Any, order: int) -> Any:
+        orders.append(order)
+        return predicted(latent, seen, levels, order)
+
+    monkeypatch.setattr(sampling_timesteps, "_predicted", watched)
+    held(sampling_timesteps.unipc(torch.ones(1, 1, 2, 2), torch.tensor(1.0), 6, TABLE, lambda latent: latent))
+    assert orders == [1, 2, 3, 3, 2, 1]

@@ -171,3 +171,23 @@ def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path) -> None:
     Image.new("1", (20_000, 5_000)).save(tmp_path / "bomb.png")
     with pytest.raises(UserError, match=r"bomb.png has more than 89478485 pixels"):
         open_picture(tmp_path / "bomb.png")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-be", "utf-16-le"])
+def test_comments_of_both_byte_orders_are_read(tmp_path: Path, encoding: str) -> None:
+    exif = Image.Exif()
+    exif[0x8769] = {0x9286: b"UNICODE\0" + WEBUI.encode(encoding)}
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.jpg", exif=exif)
+    assert infotext.from_picture(open_picture(tmp_path / "a.jpg")) == WEBUI
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative", "EBCA prompt", "EBCA negative"])
+def test_a_prompt_of_absurd_length_is_refused(field: str) -> None:
+    fields = {"Steps": "2", "Seed": "1", "Size": "8x8", "Version": "EBCA 1"}
+    long = "a " * 20_000
+    info = {
+        "prompt": Infotext(long, "", fields),
+        "negative": Infotext("a cat", long, fields),
+    }.get(field, Infotext("a cat", "", {**fields, field: long}))
+    with pytest.raises(UserError, match=r"has (39999|40000) characters: 20000 are the most"):
+        recipe.from_text(infotext.write(info))

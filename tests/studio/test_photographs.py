@@ -216,3 +216,11 @@ def test_masks(tmp_path: Path) -> None:
         photo.read_mask(saved(Image.new("L", (20, 12)), tmp_path / "black.png"), source)
     with pytest.raises(UserError, match=r"is 12 x 20 and the photograph 20 x 12"):
         photo.read_mask(saved(Image.new("L", (12, 20), 255), tmp_path / "other.png"), source)
+
+
+def test_a_seam_beyond_all_bounds_is_a_sentence() -> None:
+    mask = Image.new("L", (16, 16), 0)
+    mask.paste(255, (4, 4, 12, 12))
+    for feather in (1e9, 1e30, 1e300):
+        with pytest.raises(UserError, match="make it smaller"):
+            photo.feathered(mask, feather)

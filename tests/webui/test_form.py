@@ -173,3 +173,10 @@ def test_labels_are_unique_and_translated(labels: list[str]) -> None:
         translated = json.loads((ROOT / "localizations" / f"{language}.json").read_text(encoding="utf-8"))
         assert translated.keys() == template.keys()
         assert all(text.strip() for text in translated.values())
+
+
+@pytest.mark.parametrize("field", ["attn", "edit_1_strength", "edit_1_gamma_start"])
+@pytest.mark.parametrize("value", [10**400, 10**5000], ids=["400 digits", "5000 digits"])
+def test_numbers_that_no_float_holds_are_refused(field: str, value: int) -> None:
+    with pytest.raises(PlanError, match=f"{field} is "):
+        Form().having({field: value})

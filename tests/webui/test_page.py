@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import Any
 
@@ -84,6 +85,14 @@ def test_words_and_faults(host: Any) -> None:
         ("cat#2", 3.0),
     ]
     assert check.checked("a [cat:dog:1.5] <boost:dog:2>")["errors"] == []
+
+
+def test_a_prompt_full_of_faults_is_answered_at_once(host: Any) -> None:
+    from lib_ebca.webui import check
+
+    started = time.process_time()
+    assert len(check.checked("<edit:cat:1>" * 800 + "<bcu:x>" * 800)["errors"]) == 20
+    assert time.process_time() - started < 2
 
 
 def test_every_fault_is_told(host: Any) -> None:

@@ -1,7 +1,7 @@
 """YAML as people mean it: the core of YAML 1.2, in which `no` is a word and 1e-4 a number.
 
 The 1.1 that PyYAML reads by itself also makes numbers of 1:30 and 1_000, dates of 2024-01-01 and truth values of yes,
-no, on and off. None of that is what somebody writes into a list of colours.
+no, on and off. None of that is what somebody writes into a list of colours or words.
 """
 
 from __future__ import annotations
@@ -36,8 +36,17 @@ class Spelt(float):
 class Loader(yaml.SafeLoader):
     """Reads mappings, lists, text, numbers, truth values and null, and no other tag."""
 
+    allows_anchors = True
     yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # type: ignore[misc]  # types-PyYAML declares another type
     yaml_constructors: ClassVar[dict[Any, Any]] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """A part; of an anchor that is used it raises where none is allowed."""
+        if not self.allows_anchors and self.check_event(yaml.AliasEvent):
+            event = self.get_event()
+            raise yaml.composer.ComposerError(None, None, "anchors are not for this file", event.start_mark)
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
 
     def construct_null(self, node: yaml.Node) -> None:
         """No value."""
@@ -81,3 +90,22 @@ Loader.yaml_constructors |= {
     _CORE + "map": Loader.construct_yaml_map,
     None: Loader.construct_undefined,
 }
+
+
+class _WithoutAnchors(Loader):
+    allows_anchors = False
+
+
+def load(text: str) -> Any:
+    """What a text says that needs no anchors: a few bytes of them can stand for gigabytes.
+
+    Raises:
+        yaml.YAMLError: it is no YAML, has anchors, or is nested too deep.
+    """
+    loader = _WithoutAnchors(text)
+    try:
+        return loader.get_single_data()
+    except RecursionError:
+        raise yaml.YAMLError("it is nested too deep") from None
+    finally:
+        loader.dispose()
