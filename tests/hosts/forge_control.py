@@ -1,0 +1,52 @@
+"""A ControlNet as the Forge family's samplers call it: asked before each call, its picture fitted to the rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Control:
+    """One of a chain; what it adds to the middle depends on the latents, the words and its picture.
+
+    Args:
+        picture: (B, 1, H, W), of one picture or of as many as the batch has.
+        previous: the one before it in the chain.
+    """
+
+    def __init__(self, picture: Tensor, previous: Control | None = None, width: int = 64) -> None:
+        self.cond_hint_original, self.cond_hint = picture, None
+        self.previous_controlnet, self.transformer_options = previous, {}
+        with torch.inference_mode():
+            self.network = nn.Conv2d(5, width, 3, padding=1)
+            generator = torch.Generator().manual_seed(3)
+            self.network.weight.copy_(torch.randn(self.network.weight.shape, generator=generator) * 0.3)
+        self.asked: list[tuple[int, ...]] = []
+
+    def get_control(self, x: Tensor, t: Tensor, cond: dict[str, Any], batched_number: int) -> dict[str, list[Any]]:
+        before = None
+        if self.previous_controlnet is not None:
+            before = self.previous_controlnet.get_control(x, t, cond, batched_number)
+        assert len(self.transformer_options["cond_or_uncond"]) == batched_number
+        assert len(cond["c_crossattn"]) == len(x) == len(t)
+        if self.cond_hint is None:
+            self.cond_hint = F.interpolate(self.cond_hint_original, x.shape[2:])
+        if len(self.cond_hint) != len(x):
+            self.cond_hint = self.cond_hint[:1].expand(len(x), -1, -1, -1)
+        self.asked.append(tuple(self.transformer_options["cond_or_uncond"]))
+        scale = (t**2 + 1).sqrt().view(-1, 1, 1, 1)
+        words = cond["c_crossattn"].mean((1, 2)).view(-1, 1, 1, 1)
+        added = self.network(torch.cat([x / scale, self.cond_hint + words], 1))
+        return {"input": [], "middle": [added if before is None else added + before["middle"][0]], "output": []}
+
+
+def controlled(states: Tensor, control: dict[str, list[Any]] | None) -> Tensor:
+    """The middle's states with what was answered, which is used up."""
+    if control is None or not control["middle"]:
+        return states
+    added = F.interpolate(control["middle"].pop(), states.shape[2:])
+    states += added
+    return states
