@@ -107,12 +107,31 @@ def _open_clip(found: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def controlnet() -> dict[str, Tensor]:
-    """A ControlNet for ``tiny-sd15``, under diffusers' names; its last layers are random, not nought."""
+    """A ControlNet for ``tiny-sd15``, under CompVis' names; its last layers are small, not nought."""
     unet, _, _ = networks("tiny-sd15")
     torch.manual_seed(7)
     network = ControlNetModel.from_unet(unet)
     lively(network)
-    return {key: value.detach().contiguous() for key, value in network.state_dict().items()}
+    with torch.no_grad():
+        for last in (*network.controlnet_down_blocks, network.controlnet_mid_block):
+            # At its full strength the random network's sum is not finite.
+            last.weight.mul_(0.2)
+    return {_control_key(key): value.detach().contiguous() for key, value in network.state_dict().items()}
+
+
+def _control_key(key: str) -> str:
+    head, _, rest = key.partition(".")
+    number, _, tail = rest.partition(".")
+    if head == "controlnet_down_blocks":
+        return f"zero_convs.{number}.0.{tail}"
+    if head == "controlnet_mid_block":
+        return f"middle_block_out.0.{rest}"
+    if head != "controlnet_cond_embedding":
+        return unet_key(key, 2)
+    if number == "blocks":
+        number, _, tail = tail.partition(".")
+        return f"input_hint_block.{2 * int(number) + 2}.{tail}"
+    return f"input_hint_block.{0 if number == 'conv_in' else 14}.{tail}"
 
 
 def vision() -> dict[str, Tensor]:

@@ -49,6 +49,7 @@ def tell(forge: Path) -> None:
     tokens = tokenizer()
     first = text_encoder(tokens, 0, hidden=WIDTH).config
     second = text_encoder(tokens, 0, projection=True, hidden=WIDTH, projection_dim=WIDTH, hidden_act="gelu").config
+    vae = {name: small_vae().config[name] for name in ("block_out_channels", "layers_per_block")}
     for model, encoders in ((SD1, (first,)), (SDXL, (first, second))):
         folder = forge / "backend/huggingface" / model
         for number, config in enumerate(encoders):
@@ -56,8 +57,7 @@ def tell(forge: Path) -> None:
             _described(folder / f"text_encoder{suffix}", config.to_dict())
             vocabulary(folder / f"tokenizer{suffix}")
         kept = json.loads((folder / "vae/config.json").read_text(encoding="utf-8"))
-        channels = list(small_vae().config.block_out_channels)
-        _described(folder / "vae", {**kept, "block_out_channels": channels})
+        _described(folder / "vae", {name: vae.get(name, value) for name, value in kept.items()})
 
 
 def _described(folder: Path, config: dict[str, Any]) -> None:

@@ -27,7 +27,8 @@ OFF = "<bcu:0:0>"
 
 @pytest.fixture(autouse=True)
 def sd1(webui: WebUI) -> Iterator[None]:
-    with webui.model(SD1):
+    # The approximate decoder of SDXL's previews would be fetched from the internet.
+    with webui.settings(live_previews_enable=False), webui.model(SD1):
         yield
 
 
@@ -45,8 +46,9 @@ def acts_beside(webui: WebUI, plan: str, prompt: str = PROMPT, **asked: Any) -> 
     print(f"{plan}: beside it {apart(made, plain):.2f}, alone {apart(without, alone):.2f}, ", end="")
     print(f"the neighbour {apart(plain, alone):.2f}")
     if "alwayson_scripts" in asked:
-        assert not alike(plain, alone)
-        assert not alike(made, without)
+        # What a feature of the host fails at it tells its console alone.
+        assert apart(plain, alone) > 0.5
+        assert apart(made, without) > 0.5
     assert apart(made, plain) > 0.5
     assert alike(webui.make(prompt=f"{prompt} {plan}", **asked), made)
     for same in (f"{prompt} {OFF}", prompt):
