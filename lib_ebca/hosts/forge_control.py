@@ -1,7 +1,7 @@
 """What ControlNets add to a call of the Forge family's network that is not the host's own.
 
-The host asks the ControlNets of its patcher before each of its calls and hands the network what they answer. A call that
-EBCA makes itself, for subjects or an inversion, would otherwise be of another network than the one that is sampled.
+The host asks the ControlNets of its patcher before each of its calls and hands the network what they answer. A call
+that EBCA makes itself, for subjects or an inversion, would otherwise be of another network than the sampler's.
 """
 
 from __future__ import annotations

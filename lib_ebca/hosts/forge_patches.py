@@ -13,6 +13,8 @@ from typing import Any
 
 from torch import Tensor
 
+from lib_ebca.hosts.forge_gradients import foreign
+
 _BEFORE, _AFTER, _INSTEAD = "attn2_patch", "attn2_output_patch", "attn2"
 _PATCHES, _REPLACEMENTS = "patches", "patches_replace"
 
@@ -61,7 +63,8 @@ class Taken:
             value = context
             rows = x.shape[0]
             for patch in self.before:
-                x, context, value = patch(x, context, value, extra)
+                with foreign():
+                    x, context, value = patch(x, context, value, extra)
             if x.shape[0] != rows:
                 raise ForeignRowsError("another extension gives the layers rows of its own, as prompts by region do")
         return self._after(self._attended(layer, x, context, value, found, extra), extra)
@@ -72,7 +75,8 @@ class Taken:
         """As :meth:`attended`, whatever the patches do to the rows."""
         value = context if self.before else None
         for patch in self.before:
-            x, context, value = patch(x, context, value, extra)
+            with foreign():
+                x, context, value = patch(x, context, value, extra)
         return self._after(self._attended(layer, x, context, value, found, extra), extra)
 
     def _attended(
@@ -88,12 +92,15 @@ class Taken:
         if replacement is None:
             return found(x, context, value)
         query, key, values = layer.to_q(x), layer.to_k(context), layer.to_v(context if value is None else value)
-        output: Tensor = layer.to_out(replacement(query, key, values, extra))
+        with foreign():
+            attended = replacement(query, key, values, extra)
+        output: Tensor = layer.to_out(attended)
         return output
 
     def _after(self, output: Tensor, extra: Mapping[str, Any]) -> Tensor:
         for patch in self.after:
-            output = patch(output, extra)
+            with foreign():
+                output = patch(output, extra)
         return output
 
     def _replacement(self) -> Callable[..., Tensor] | None:

@@ -10,18 +10,18 @@ from torch import Tensor, nn
 
 
 class Control:
-    """One of a chain; what it adds to the middle depends on the latents, the words and its picture.
+    """One of a chain; what it adds depends on the latents, the words and its picture.
 
     Args:
         picture: (B, 1, H, W), of one picture or of as many as the batch has.
         previous: the one before it in the chain.
     """
 
-    def __init__(self, picture: Tensor, previous: Control | None = None, width: int = 64) -> None:
+    def __init__(self, picture: Tensor, previous: Control | None = None) -> None:
         self.cond_hint_original, self.cond_hint = picture, None
         self.previous_controlnet, self.transformer_options = previous, {}
         with torch.inference_mode():
-            self.network = nn.Conv2d(5, width, 3, padding=1)
+            self.network = nn.Conv2d(5, 1, 3, padding=1)
             generator = torch.Generator().manual_seed(3)
             self.network.weight.copy_(torch.randn(self.network.weight.shape, generator=generator) * 0.3)
         self.asked: list[tuple[int, ...]] = []
@@ -40,13 +40,14 @@ class Control:
         scale = (t**2 + 1).sqrt().view(-1, 1, 1, 1)
         words = cond["c_crossattn"].mean((1, 2)).view(-1, 1, 1, 1)
         added = self.network(torch.cat([x / scale, self.cond_hint + words], 1))
-        return {"input": [], "middle": [added if before is None else added + before["middle"][0]], "output": []}
+        if before is not None:
+            added = added + before["middle"][0]
+        return {"input": [], "middle": [added], "output": [added * 0.1] * 99}
 
 
-def controlled(states: Tensor, control: dict[str, list[Any]] | None) -> Tensor:
-    """The middle's states with what was answered, which is used up."""
-    if control is None or not control["middle"]:
+def controlled(states: Tensor, control: dict[str, list[Any]] | None, place: str) -> Tensor:
+    """The states with what was answered for a place, which is used up; added where they lie, as the hosts do it."""
+    if control is None or not control[place]:
         return states
-    added = F.interpolate(control["middle"].pop(), states.shape[2:])
-    states += added
+    states += F.interpolate(control[place].pop(), states.shape[2:])
     return states

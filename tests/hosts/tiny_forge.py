@@ -149,10 +149,11 @@ class Unet(nn.Module):
             states = self._run(block, states, embedded, context, options)
             left.append(states)
         options["block"] = ("middle", 0)
-        states = controlled(self._run(self.middle_block, states, embedded, context, options), control)
+        states = controlled(self._run(self.middle_block, states, embedded, context, options), control, "middle")
         for number, block in enumerate(self.output_blocks):
             options["block"] = ("output", number)
-            states = self._run(block, torch.cat([states, left.pop()], 1), embedded, context, options)
+            carried = controlled(left.pop(), control, "output")
+            states = self._run(block, torch.cat([states, carried], 1), embedded, context, options)
         result: Tensor = self.out(states)
         return result
 

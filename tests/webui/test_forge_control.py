@@ -1,4 +1,4 @@
-"""Beside a ControlNet of the Forge family, which the host asks before each call of its network."""
+"""Beside what the Forge family has built in: a ControlNet, asked before each call, and a picture adapter."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from tests.hosts import tiny_ldm
 from tests.hosts.forge_control import Control
 from tests.webui import test_photo as on_a1111
 from tests.webui.asked import FULL, close
@@ -91,3 +92,23 @@ def test_a_picture_comes_back_from_its_inversion(host: Any) -> None:
         picture, _, _ = on_a1111.run(host, **on_a1111.asked())
     assert seen and not any(seen)
     assert (picture - on_a1111.latent()[0]).abs().max() < 2e-3
+
+
+@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
+def test_subjects_beside_a_picture_adapter_whose_weights_are_of_inference_mode(host: Any, sampler: str) -> None:
+    with torch.inference_mode():
+        tokens, projection = torch.randn(1, 4, tiny_ldm.CONTEXT), torch.nn.Linear(tiny_ldm.CONTEXT, 64)
+
+    def pictured(query: Tensor, key: Tensor, value: Tensor, extra: dict[str, Any]) -> Tensor:
+        added = projection(tokens).repeat(len(query), 1, 1)
+        weights = (query @ key.mT / 8).softmax(-1) @ value
+        return weights + (query @ added.mT / 8).softmax(-1) @ added
+
+    patcher = host.shared.sd_model.forge_objects_after_applying_lora.unet
+    patcher.replace(("middle", 0), pictured)
+    patcher.patch("attn2_output_patch", lambda output, extra: output * tokens.mean())
+    _, plain = subjects(host, "a cat and a castle", sampler)
+    job, moved = subjects(host, "a cat and a castle <excite:cat:scale=3000:refine=off>", sampler)
+    assert any("Subjects: the latent was moved in" in comment for comment in job.comments)
+    assert not close(moved, plain)
+    assert projection.weight.is_inference() and projection.weight.requires_grad

@@ -189,7 +189,7 @@ def write(models: Path) -> list[Path]:
         f"Stable-diffusion/{SDXL}": sdxl,
         f"ControlNet/{CONTROLNET}": controlnet,
         f"ControlNet/{ADAPTER}": adapter,
-        f"ControlNetPreprocessor/clipvision/{VISION}": vision,
+        f"ControlNetPreprocessor/{VISION}": vision,
         f"Lora/{LORA}": lora,
     }.items():
         path = models / f"{place}.safetensors"
