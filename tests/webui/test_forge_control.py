@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.hosts import tiny_ldm
 from tests.hosts.forge_control import Control
 from tests.webui import test_photo as on_a1111
 from tests.webui.asked import FULL, close
@@ -94,21 +93,32 @@ def test_a_picture_comes_back_from_its_inversion(host: Any) -> None:
     assert (picture - on_a1111.latent()[0]).abs().max() < 2e-3
 
 
-@pytest.mark.parametrize("sampler", ["Euler", "DDIM"])
-def test_subjects_beside_a_picture_adapter_whose_weights_are_of_inference_mode(host: Any, sampler: str) -> None:
+@pytest.mark.parametrize("kind", ["attn2", "attn2_patch", "attn2_output_patch"])
+def test_subjects_beside_another_extension_s_tensors_of_inference_mode(host: Any, kind: str) -> None:
+    """Tokens that queries meet, as an IP-Adapter's do, and a layer for the states, as ControlNet-LLLite has."""
     with torch.inference_mode():
-        tokens, projection = torch.randn(1, 4, tiny_ldm.CONTEXT), torch.nn.Linear(tiny_ldm.CONTEXT, 64)
+        tokens, layer = torch.randn(1, 4, 64), torch.nn.Linear(64, 64)
 
     def pictured(query: Tensor, key: Tensor, value: Tensor, extra: dict[str, Any]) -> Tensor:
-        added = projection(tokens).repeat(len(query), 1, 1)
         weights = (query @ key.mT / 8).softmax(-1) @ value
-        return weights + (query @ added.mT / 8).softmax(-1) @ added
+        return weights + (query @ tokens.mT / 8).softmax(-1) @ tokens
 
     patcher = host.shared.sd_model.forge_objects_after_applying_lora.unet
-    patcher.replace(("middle", 0), pictured)
-    patcher.patch("attn2_output_patch", lambda output, extra: output * tokens.mean())
-    _, plain = subjects(host, "a cat and a castle", sampler)
-    job, moved = subjects(host, "a cat and a castle <excite:cat:scale=3000:refine=off>", sampler)
+    if kind == "attn2":
+        patcher.replace(("middle", 0), pictured)
+    elif kind == "attn2_patch":
+        patcher.patch(kind, lambda x, context, value, extra: (x + _wide(layer, x), context, value))
+    else:
+        patcher.patch(kind, lambda output, extra: output + _wide(layer, output))
+    _, plain = subjects(host, "a cat and a castle")
+    job, moved = subjects(host, "a cat and a castle <excite:cat:scale=3000:refine=off>")
     assert any("Subjects: the latent was moved in" in comment for comment in job.comments)
     assert not close(moved, plain)
-    assert projection.weight.is_inference() and projection.weight.requires_grad
+    assert layer.weight.is_inference() and layer.weight.requires_grad
+
+
+def _wide(layer: torch.nn.Module, states: Tensor) -> Tensor:
+    """A layer of 64 on states of another width."""
+    width = states.shape[-1]
+    answer: Tensor = layer(torch.nn.functional.pad(states, (0, 64 - width)))
+    return answer[..., :width]
