@@ -18,8 +18,10 @@ class Control:
     """
 
     def __init__(self, picture: Tensor, previous: Control | None = None) -> None:
-        self.cond_hint_original, self.cond_hint = picture, None
-        self.previous_controlnet, self.transformer_options = previous, {}
+        self.cond_hint_original = picture
+        self.cond_hint: Tensor | None = None
+        self.previous_controlnet = previous
+        self.transformer_options: dict[str, Any] = {}
         with torch.inference_mode():
             self.network = nn.Conv2d(5, 1, 3, padding=1)
             generator = torch.Generator().manual_seed(3)
@@ -32,10 +34,8 @@ class Control:
             before = self.previous_controlnet.get_control(x, t, cond, batched_number)
         assert len(self.transformer_options["cond_or_uncond"]) == batched_number
         assert len(cond["c_crossattn"]) == len(x) == len(t)
-        if self.cond_hint is None:
-            self.cond_hint = F.interpolate(self.cond_hint_original, x.shape[2:])
-        if len(self.cond_hint) != len(x):
-            self.cond_hint = self.cond_hint[:1].expand(len(x), -1, -1, -1)
+        hint = F.interpolate(self.cond_hint_original, x.shape[2:]) if self.cond_hint is None else self.cond_hint
+        self.cond_hint = hint if len(hint) == len(x) else hint[:1].expand(len(x), -1, -1, -1)
         self.asked.append(tuple(self.transformer_options["cond_or_uncond"]))
         scale = (t**2 + 1).sqrt().view(-1, 1, 1, 1)
         words = cond["c_crossattn"].mean((1, 2)).view(-1, 1, 1, 1)
