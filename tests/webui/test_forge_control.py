@@ -71,6 +71,22 @@ def test_subjects_are_seen_as_the_controlled_network_sees_them(host: Any, sample
     assert all(control.transformer_options["cond_or_uncond"] == [1, 0] for control in chain)
 
 
+def test_options_are_handed_over_where_they_are_asked_for(host: Any) -> None:
+    """As reForge's ControlNets ask."""
+    handed: list[Any] = []
+
+    class Asking(Control):
+        def get_control(  # the host's own signature
+            self, x: Tensor, t: Tensor, cond: Any, batched_number: int, transformer_options: Any = None
+        ) -> dict[str, list[Any]]:
+            handed.append(transformer_options)
+            return super().get_control(x, t, cond, batched_number)
+
+    host.shared.sd_model.forge_objects_after_applying_lora.unet.controlnet_linked_list = Asking(PICTURE)
+    subjects(host, "a cat and a castle <excite:cat:scale=3000:refine=off>")
+    assert any(options is not None and options["cond_or_uncond"] == [0] for options in handed)
+
+
 def test_a_call_for_subjects_leaves_the_pictures_of_a_batch_fitted(host: Any) -> None:
     chain = put(host, pictures=4)
     hints: list[Tensor | None] = []
