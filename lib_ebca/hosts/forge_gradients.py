@@ -8,7 +8,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -38,7 +38,8 @@ def differentiable(model: nn.Module) -> Iterator[None]:
         with torch.inference_mode(False):
             for table, name, value in found:
                 table[name] = _alias(value)
-        yield
+        with _Aliased():
+            yield
     finally:
         for table, name, value in found:
             table[name] = value
@@ -46,16 +47,13 @@ def differentiable(model: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def foreign() -> AbstractContextManager[object]:
-    """Within the block functions of other extensions may be asked with gradients through what they are given.
-
-    Their own tensors of inference mode, and weights that ask for gradients, take part as tensors of the same storage.
-    Without gradients nothing is changed.
-    """
-    return _Aliased() if torch.is_grad_enabled() else nullcontext()
-
-
 class _Aliased(TorchFunctionMode):
+    """Tensors of inference mode, and weights that ask for gradients, take part as tensors of the same storage.
+
+    They are those of other extensions, and what a host makes of its weights when it uses them: networks added on the
+    fly, for instance.
+    """
+
     def __torch_function__(
         self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
     ) -> Any:
@@ -66,7 +64,8 @@ class _Aliased(TorchFunctionMode):
 
 def _each(value: Any) -> Any:
     if type(value) in (nn.Parameter, Tensor):
-        return _alias(value) if value.is_inference() or isinstance(value, nn.Parameter) else value
+        asks = isinstance(value, nn.Parameter) and value.requires_grad
+        return _alias(value) if asks or value.is_inference() else value
     return type(value)(_each(each) for each in value) if type(value) in (tuple, list) else value
 
 

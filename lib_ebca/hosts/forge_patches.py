@@ -13,8 +13,6 @@ from typing import Any
 
 from torch import Tensor
 
-from lib_ebca.hosts.forge_gradients import foreign
-
 _BEFORE, _AFTER, _INSTEAD = "attn2_patch", "attn2_output_patch", "attn2"
 _PATCHES, _REPLACEMENTS = "patches", "patches_replace"
 
@@ -63,8 +61,7 @@ class Taken:
             value = context
             rows = x.shape[0]
             for patch in self.before:
-                with foreign():
-                    x, context, value = patch(x, context, value, extra)
+                x, context, value = patch(x, context, value, extra)
             if x.shape[0] != rows:
                 raise ForeignRowsError("another extension gives the layers rows of its own, as prompts by region do")
         return self._after(self._attended(layer, x, context, value, found, extra), extra)
@@ -75,8 +72,7 @@ class Taken:
         """As :meth:`attended`, whatever the patches do to the rows."""
         value = context if self.before else None
         for patch in self.before:
-            with foreign():
-                x, context, value = patch(x, context, value, extra)
+            x, context, value = patch(x, context, value, extra)
         return self._after(self._attended(layer, x, context, value, found, extra), extra)
 
     def _attended(
@@ -92,15 +88,12 @@ class Taken:
         if replacement is None:
             return found(x, context, value)
         query, key, values = layer.to_q(x), layer.to_k(context), layer.to_v(context if value is None else value)
-        with foreign():
-            attended = replacement(query, key, values, extra)
-        output: Tensor = layer.to_out(attended)
+        output: Tensor = layer.to_out(replacement(query, key, values, extra))
         return output
 
     def _after(self, output: Tensor, extra: Mapping[str, Any]) -> Tensor:
         for patch in self.after:
-            with foreign():
-                output = patch(output, extra)
+            output = patch(output, extra)
         return output
 
     def _replacement(self) -> Callable[..., Tensor] | None:
