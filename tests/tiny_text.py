@@ -50,11 +50,10 @@ def text_encoder(tokens: Any, seed: int, projection: bool = False, hidden: int =
         num_hidden_layers=3,
         num_attention_heads=4,
         max_position_embeddings=77,
-        projection_dim=24,
         bos_token_id=tokens.bos_token_id,
         eos_token_id=tokens.eos_token_id,
         pad_token_id=tokens.pad_token_id,
-        **extra,
+        **{"projection_dim": 24, **extra},
     )
     model = (CLIPTextModelWithProjection if projection else CLIPTextModel)(config).eval()
     # A fresh layer norm gives contexts whose mean is nothing but rounding, and emphasis restores that mean. Trained

@@ -1,17 +1,19 @@
 """Gradients through a network of the Forge family, which is written for inference alone.
 
-Its weights were made in inference mode, which autograd refuses to keep, and its blocks add to their states in place,
-after the norms that would have kept them.
+Its weights were made in inference mode, which autograd refuses to keep, and so were those of other extensions. Its
+blocks add to their states in place, and ControlNets to what is carried past them, after the layers that would have kept
+them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 
 @contextmanager
@@ -30,13 +32,14 @@ def differentiable(model: nn.Module) -> Iterator[None]:
         for name, value in table.items()
         if value is not None and type(value) in (nn.Parameter, Tensor) and (value.is_inference() or value.requires_grad)
     ]
-    norms = [module for module in model.modules() if isinstance(module, (nn.LayerNorm, nn.GroupNorm))]
-    hooks = [norm.register_forward_pre_hook(_apart) for norm in norms]
+    keeping = [module for module in model.modules() if isinstance(module, (nn.LayerNorm, nn.GroupNorm, nn.Conv2d))]
+    hooks = [layer.register_forward_pre_hook(_apart) for layer in keeping]
     try:
         with torch.inference_mode(False):
             for table, name, value in found:
                 table[name] = _alias(value)
-        yield
+        with _Aliased():
+            yield
     finally:
         for table, name, value in found:
             table[name] = value
@@ -44,7 +47,29 @@ def differentiable(model: nn.Module) -> Iterator[None]:
             hook.remove()
 
 
-def _apart(norm: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+class _Aliased(TorchFunctionMode):
+    """Tensors of inference mode, and weights that ask for gradients, take part as tensors of the same storage.
+
+    They are those of other extensions, and what a host makes of its weights when it uses them: networks added on the
+    fly, for instance.
+    """
+
+    def __torch_function__(
+        self, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        with torch.inference_mode(False):
+            given = _each(args), {name: _each(value) for name, value in (kwargs or {}).items()}
+        return function(*given[0], **given[1])
+
+
+def _each(value: Any) -> Any:
+    if type(value) in (nn.Parameter, Tensor):
+        asks = isinstance(value, nn.Parameter) and value.requires_grad
+        return _alias(value) if asks or value.is_inference() else value
+    return type(value)(_each(each) for each in value) if type(value) in (tuple, list) else value
+
+
+def _apart(layer: nn.Module, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (states[0].clone(), *states[1:])
 
 

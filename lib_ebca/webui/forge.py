@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.picture import Rows
 from lib_ebca.hosts import forge
+from lib_ebca.hosts.forge_control import controlled
 from lib_ebca.hosts.forge_gradients import differentiable
 from lib_ebca.hosts.forge_rows import MarkLedger
 
@@ -67,7 +68,7 @@ class ForgeHosting:
         return _input_scale(sigma)
 
     def predict(self, denoiser: Any, latents: Tensor, sigma: Tensor, rows: Any, image: Tensor) -> Tensor:
-        """Through the patcher's model, with the patches of other extensions and without their wrappers."""
+        """Through the patcher's model, with others' patches and ControlNets and without their wrappers."""
         timesteps = _counts_timesteps(denoiser)
         if timesteps:
             alphas = self._model.alphas_cumprod.to(latents.device, torch.float32)
@@ -82,9 +83,11 @@ class ForgeHosting:
             keywords = {"c_crossattn": rows["crossattn"], "y": rows["vector"]}
         if image.shape[-2:] == latents.shape[-2:]:
             keywords["c_concat"] = image
+        keywords["transformer_options"] = options
+        keywords |= controlled(self._patcher, latents, sigma, keywords)
         # These hosts make their weights in inference mode.
         with differentiable(self.unet) if torch.is_grad_enabled() else nullcontext():
-            denoised: Tensor = self._patcher.model.apply_model(latents, sigma, transformer_options=options, **keywords)
+            denoised: Tensor = self._patcher.model.apply_model(latents, sigma, **keywords)
         return (latents - denoised) / sigma.view(-1, 1, 1, 1) if timesteps else denoised
 
     @property

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lib_ebca.hosts.forge_gradients import differentiable
 from tests.hosts import tiny_forge, tiny_ldm
+from tests.hosts.forge_linears import Linear
 
 
 def gradient(unet: nn.Module) -> Tensor:
@@ -43,3 +44,19 @@ def test_without_it_there_is_no_gradient() -> None:
         unet = tiny_forge.unet()
     with pytest.raises(RuntimeError):
         gradient(unet)
+
+
+class Merging(Linear):
+    """Makes its weight in inference mode at each call, as a network that is added on the fly does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.inference_mode():
+            weight = self.weight + 0.01 * self.weight.flip(0)
+        return nn.functional.linear(x, weight, self.bias)
+
+
+def test_weights_that_are_made_in_inference_mode_at_each_call() -> None:
+    unet = tiny_forge.unet(linear=Merging)
+    with differentiable(unet):
+        found = gradient(unet)
+    assert found.isfinite().all() and found.abs().max() > 0

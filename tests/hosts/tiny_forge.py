@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tests.hosts import tiny_ldm
+from tests.hosts.forge_control import controlled
 from tests.hosts.forge_linears import Linear
 
 FORGE, REFORGE = "backend.nn.unet", "ldm_patched.ldm.modules.attention"
@@ -148,10 +149,11 @@ class Unet(nn.Module):
             states = self._run(block, states, embedded, context, options)
             left.append(states)
         options["block"] = ("middle", 0)
-        states = self._run(self.middle_block, states, embedded, context, options)
+        states = controlled(self._run(self.middle_block, states, embedded, context, options), control, "middle")
         for number, block in enumerate(self.output_blocks):
             options["block"] = ("output", number)
-            states = self._run(block, torch.cat([states, left.pop()], 1), embedded, context, options)
+            carried = controlled(left.pop(), control, "output")
+            states = self._run(block, torch.cat([states, carried], 1), embedded, context, options)
         result: Tensor = self.out(states)
         return result
 
@@ -214,9 +216,11 @@ class Patcher:
     def __init__(self, model: Model, deep: bool = False) -> None:
         self.model, self._deep = model, deep
         self.model_options: dict[str, Any] = {"transformer_options": {}}
+        self.controlnet_linked_list: Any = None
 
     def clone(self) -> Patcher:
         found = Patcher(self.model, self._deep)
+        found.controlnet_linked_list = self.controlnet_linked_list
         found.model_options = copy.deepcopy(self.model_options) if self._deep else _copied(self.model_options)
         return found
 
@@ -277,6 +281,12 @@ def denoised(
             },
             "cond_or_uncond": options["cond_or_uncond"],
         }
+        asked = each = patcher.controlnet_linked_list
+        while each is not None:
+            each.transformer_options, each = options, each.previous_controlnet
+        if asked is not None:
+            c = arguments["c"]
+            c["control"] = asked.get_control(arguments["input"], arguments["timestep"], dict(c), len(together))
         wrapper = patcher.model_options.get("model_function_wrapper", _unwrapped)
         output = wrapper(patcher.model.apply_model, arguments).chunk(len(together))
         for (_, mark, part), each in zip(together, output, strict=True):

@@ -44,6 +44,12 @@ def networks(name: str) -> tuple[UNet2DConditionModel, AutoencoderKL, Any]:
         cross_attention_dim=WIDTH,
         attention_head_dim=(HEADS,) * 4,
     )
+    lively(unet)
+    return unet, small_vae(), text_encoder(tokenizer(), seed, hidden=WIDTH)
+
+
+def small_vae() -> AutoencoderKL:
+    """A VAE that shrinks by 8, of random weights."""
     vae = AutoencoderKL(
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,
@@ -51,14 +57,13 @@ def networks(name: str) -> tuple[UNet2DConditionModel, AutoencoderKL, Any]:
         latent_channels=4,
         sample_size=128,
     )
-    for network in (unet, vae):
-        _lively(network)
+    lively(vae)
     _certain(vae)
-    return unet, vae, text_encoder(tokenizer(), seed, hidden=WIDTH)
+    return vae
 
 
 @torch.no_grad()
-def _lively(network: nn.Module) -> None:
+def lively(network: nn.Module) -> None:
     """Weights that keep their inputs' size, and queries that tell words apart."""
     for name, weight in network.named_parameters():
         if weight.ndim > 1:
@@ -77,7 +82,7 @@ def _certain(vae: AutoencoderKL) -> None:
 
 def write(folder: Path) -> list[Path]:
     """All of them, as files that the WebUI lists."""
-    _vocabulary(folder / CLIP)
+    vocabulary(folder / CLIP)
     written = [_twin(folder)]
     for name in SEEDS:
         unet, vae, text = networks(name)
@@ -112,7 +117,7 @@ def _described(folder: Path, unet: UNet2DConditionModel, vae: AutoencoderKL, tex
         weights.unlink()
 
 
-def _vocabulary(folder: Path) -> None:
+def vocabulary(folder: Path) -> None:
     """In the form that the WebUI's transformers reads, which newer ones do not write."""
     tokens = tokenizer()
     tokens.save_pretrained(folder)
