@@ -196,7 +196,8 @@ def _run(
     show([*tables(found, scorers, question), *(judged(settings.model) if "judge" in scored[0] else [])])
     if found.done < found.wanted:
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
-    written = [path.name for path in sheets(drawing, scorers, question, out)]
+    # They are the largest of all, which a part cannot know.
+    written = [] if found.done < found.wanted else [path.name for path in sheets(drawing, scorers, question, out)]
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
     accuracy = judged(settings.model) if "judge" in scored[0] else []
     return block(found, scorers, question, drawing.sampling, described, _command(), accuracy)

@@ -73,6 +73,7 @@ def test_shards_together_are_the_whole(tiny_folder: Path, tmp_path: Path) -> Non
     assert ebca(*common, "--out", tmp_path / "whole").exit_code == 0
     first = ebca(*common, "--out", tmp_path / "parts", "--shard", "1/2")
     assert "2 of 4 batches are done" in first.output
+    assert not list((tmp_path / "parts").glob("sheet-*.png"))
     assert ebca(*common, "--out", tmp_path / "parts", "--shard", "2/2").exit_code == 0
     assert scores(tmp_path / "parts") == scores(tmp_path / "whole")
 
