@@ -240,7 +240,6 @@ def test_a_lora_on_the_fly_makes_the_picture_that_it_makes_merged(webui: WebUI, 
 def detailed(prompt: str = "", scripts: str = "ebca") -> dict[str, Any]:
     """What a job with ADetailer asks, whose pass has the job's prompt or one of its own; and its list of scripts."""
     unit = {"ad_model": "always.pt", "ad_mask_k": 1, "ad_denoising_strength": 0.7, "ad_prompt": prompt}
-    # Not through the settings: Forge's API names none of an extension.
     return {
         "alwayson_scripts": {"ADetailer": {"args": [True, False, unit]}},
         "override_settings": {"ad_script_names": scripts},
@@ -271,7 +270,7 @@ def test_adetailer(webui: WebUI, plan: str, batch_size: int) -> None:
     both = webui.make(prompt=f"{PROMPT} {plan}", **size, **detailed())
     assert edges(first) == edges(both) != edges(plain)
     assert not alike(first, both)
-    # Where EBCA is not among ADetailer's scripts, nothing of a plan is in its pass, the words of the directives neither.
+    # Where EBCA is not among ADetailer's scripts, nothing of a plan is in its pass, nor are the directives' words.
     without = "dynamic_prompting"
     assert alike(webui.make(prompt=PROMPT, **size, **detailed(of_its_own, without)), plain)
     assert alike(webui.make(prompt=f"{PROMPT} {plan}", **size, **detailed("", without)), first)
