@@ -224,8 +224,8 @@ def test_a_lora_merged_or_on_the_fly(webui: WebUI, bits: str, plan: str) -> None
 def test_a_lora_on_the_fly_makes_the_picture_that_it_makes_merged(webui: WebUI, plan: str) -> None:
     """With weights stored as they are the two differ by rounding alone, for subjects through the gradients too.
 
-    A host that merges into such weights whatever it is asked, as Forge does by a line of its ``sd_forge_lora``, has to be
-    told otherwise: as it is, this holds of itself.
+    A host that merges into such weights whatever it is asked, as Forge does by a line of its ``sd_forge_lora``, has to
+    be told otherwise: as it is, this holds of itself.
     """
     if not [each for each in webui.get("/sdapi/v1/loras") if each["name"] == "tiny-lora"]:
         pytest.skip("the WebUI has no tiny-lora")
