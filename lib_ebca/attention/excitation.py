@@ -238,7 +238,7 @@ class Excitation:
         mask = self._masks[row]
         if mask is None:
             return None
-        return F.interpolate(mask.to(like)[None, None], size, mode="bilinear", align_corners=True)[0, 0]
+        return _resized(mask.to(like), size)
 
     def _keep(self, row: int, subjects: tuple[Subject, ...], scores: Tensor, maps: dict[int, Tensor]) -> None:
         named = {subject.name: float(score) for subject, score in zip(subjects, scores.detach(), strict=True)}
@@ -283,3 +283,16 @@ def _phases(asked: Sequence[Asked]) -> list[tuple[list[tuple[Subject, ...]], lis
     main = [Ask(None if alone else each.ask.target, each.ask.update) for each, alone in zip(asked, mixed, strict=True)]
     phases.append(([each.acting for each in asked], main))
     return phases
+
+
+def _resized(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mask (H, W) at another size; where that is smaller, each cell has its covered share.
+
+    The one that is covered most counts as much as the mask does, so that a small mask is not missed between the points
+    of a coarse map, nor asks for a score that it cannot reach.
+    """
+    if any(side > whole for side, whole in zip(size, mask.shape, strict=True)):
+        return F.interpolate(mask[None, None], size, mode="bilinear", align_corners=True)[0, 0]
+    covered = F.adaptive_avg_pool2d(mask[None], size)[0]
+    most = covered.max()
+    return covered * (mask.max() / most) if most > 0 else covered

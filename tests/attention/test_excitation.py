@@ -83,6 +83,17 @@ def test_the_latent_moves_where_the_mask_is_alone() -> None:
     assert moved[1, :, :, BREADTH // 2 :].abs().max() > 0
 
 
+@pytest.mark.parametrize("rows", [slice(6, 10), slice(7, 8)])
+def test_a_mask_between_the_points_of_a_coarse_map_is_not_missed(rows: slice) -> None:
+    mask = torch.zeros(HEIGHT, BREADTH)
+    mask[rows, 3:5] = 1
+    before = latents()
+    excitation = Excitation([Subjects((CAT,), TEXT)], 10, LEVELS, masks=[mask])
+    moved = (excitation.altered(1, before, model()) - before)[0].abs().amax(0)
+    assert excitation.records[0].scores["cat"] > 0.1
+    assert moved[mask == 0].max() == 0 < moved[mask == 1].max()
+
+
 def test_a_picture_without_subjects_is_left_alone_and_has_no_record() -> None:
     before = latents(2)
     excitation = Excitation([Subjects(), Subjects((CAT,), TEXT)], 10, LEVELS)

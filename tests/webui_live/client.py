@@ -79,15 +79,28 @@ class WebUI:
         pictures = tuple(_pixels(picture) for picture in answer["images"])
         return Made(pictures, tuple(json.loads(answer["info"])["infotexts"]))
 
+    @cached_property
+    def left_out(self) -> set[str]:
+        """The settings that its API leaves out, as Forge's does with those of extensions."""
+        return set(self.get("/internal/sysinfo")["Config"]) - set(self.get("/sdapi/v1/options"))
+
+    def options(self, *names: str) -> dict[str, Any]:
+        """Its settings; among them those of the names that it has at all."""
+        present: dict[str, Any] = self.get("/sdapi/v1/options")
+        missing = set(names) - set(present)
+        if missing and missing & self.left_out:
+            present = {**self.get("/internal/sysinfo")["Config"], **present}
+        return present
+
     def has_settings(self, **values: Any) -> dict[str, Any]:
         """Those of the values whose settings the WebUI has."""
-        present = self.get("/sdapi/v1/options")
+        present = self.options(*values)
         return {name: value for name, value in values.items() if name in present}
 
     @contextmanager
     def settings(self, **values: Any) -> Iterator[None]:
         """The WebUI with other settings for the length of the block; the test is skipped where there are none such."""
-        present = self.get("/sdapi/v1/options")
+        present = self.options(*values)
         missing = sorted(set(values) - set(present))
         if missing:
             pytest.skip(f"the WebUI has no settings {missing}")

@@ -92,7 +92,7 @@ def test_adetailer_with_and_without_leave(webui: WebUI) -> None:
     args: list[Any] = [True, False, unit]
     asked: dict[str, Any] = {"alwayson_scripts": {"ADetailer": {"args": args}}}
     named = "ad_script_names"
-    scripts = [each for each in webui.get("/sdapi/v1/options")[named].split(",") if each.strip() != "ebca"]
+    scripts = [each for each in webui.options(named)[named].split(",") if each.strip() != "ebca"]
     before = webui.make(prompt=PROMPT)
     made = {}
     for leave in (False, True):
@@ -114,7 +114,7 @@ def test_adetailer_with_and_without_leave(webui: WebUI) -> None:
 
 def test_prompt_fusion(webui: WebUI) -> None:
     """Its prompts change at every step: the update and edits act, and nothing is left."""
-    if "prompt_fusion_enabled" not in webui.get("/sdapi/v1/options"):
+    if not webui.has_settings(prompt_fusion_enabled=True):
         pytest.skip("the WebUI has no prompt fusion")
     fused = "a [cat:castle:0,5] wearing a shirt"
     steps: dict[str, Any] = {"steps": 6}
