@@ -92,14 +92,14 @@ def test_layers_alone_count_the_same() -> None:
         (("--variants", "bcu,bcu+3"), "--variants is 'bcu+3': it should be one of stock, off"),
         (("--dtype", "int8"), "--dtype is 'int8': it should be one of float32, float16, bfloat16, float64"),
         (("--device", "abacus"), "--device is 'abacus': it should be one that PyTorch can use on this machine"),
-        (("--repeats", "-1"), "--repeats is -1: it should be at least 0"),
+        (("--repeats", "-1"), "--repeats is -1: it should be a whole number of at least 0"),
         (
             ("--compile", "--compile-mode", "fast"),
             "--compile-mode is 'fast': it should be one of default,",
         ),
         (("--layers", "--variants", "pag"), "--variants is 'pag': it should be one of our own with --layers"),
         (("--layers", "--compile"), "--layers is True: it should be left out with --compile"),
-        (("--threads", "0"), "--threads is 0: it should be at least 1"),
+        (("--threads", "0"), "--threads is 0: it should be a whole number of at least 1"),
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_a_sentence(options: tuple[str, ...], said: str) -> None:
