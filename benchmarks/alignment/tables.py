@@ -78,4 +78,4 @@ def _cell(figure: Figure | None, column: Column) -> str:
 def _costs(cost: Cost | None) -> tuple[str, str]:
     if cost is None:
         return "-", "-"
-    return f"{cost.evaluations:g}", "-" if cost.ratio is None else f"x {cost.ratio:.2f}"
+    return f"{cost.evaluations:.3g}", "-" if cost.ratio is None else f"x {cost.ratio:.2f}"
