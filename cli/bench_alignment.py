@@ -125,12 +125,11 @@ def alignment(
         name = model or EMBEDDED_DEFAULT
         own = name in embedded() or model is None
         eye = eye_beside(name)
-        number_of_steps = steps or (QUICK["steps"] if quick else 25)
-        settings = checked(
-            Settings(model=name, steps=number_of_steps, guidance=cfg, sampler=sampler, device=device, dtype=dtype)
-        )
+        steps = (QUICK["steps"] if quick else 25) if steps is None else steps
+        settings = checked(Settings(model=name, steps=steps, guidance=cfg, sampler=sampler, device=device, dtype=dtype))
         at_least("--batch-size", batch_size, 1)
-        number = limit or (QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None)
+        if limit is None:
+            limit = QUICK["prompts"] if quick else EMBEDDED_PROMPTS if own else None
         try:
             compared = _protocol(protocol)
             asked = _sets(compared, sets, prompts, own and eye is None)
@@ -138,7 +137,7 @@ def alignment(
             question = Question(
                 asked,
                 tuple(prompts or ()),
-                number,
+                limit,
                 1 if seeds is None else seeds,
                 tuple(_names(methods)) or usual,
                 half,

@@ -84,7 +84,8 @@ def editing(
         ground = ground_of(folder_of(asked.model))
         methods = methods_of(ground.name, tune)
         seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
-        question = bench.Question(scenes or (8 if tune else 64), steps, seed, batch_size, methods, ground)
+        scenes = (8 if tune else 64) if scenes is None else scenes
+        question = bench.Question(scenes, steps, seed, batch_size, methods, ground)
         loaded, about = _loaded(asked, allow_pickle)
         folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
         with progress.bar("batches") as advance:

@@ -86,8 +86,8 @@ def train(
     minutes_unet: Annotated[float | None, typer.Option(help="Time for UNet and text encoder; 7 on cuda.")] = None,
     steps_vae: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 4000, book 3000.")] = None,
     steps_unet: Annotated[int | None, typer.Option(help="Instead of a time; on the CPU 3400, book 6000.")] = None,
-    batch_vae: Annotated[int | None, typer.Option(help="Default 256 on cuda, on the CPU 16, book 8.")] = None,
-    batch_unet: Annotated[int | None, typer.Option(help="Default 512 on cuda, 32 on the CPU.")] = None,
+    batch_vae: Annotated[int | None, typer.Option(min=1, help="Default 256 on cuda, on the CPU 16, book 8.")] = None,
+    batch_unet: Annotated[int | None, typer.Option(min=1, help="Default 512 on cuda, 32 on the CPU.")] = None,
     rate_vae: Annotated[float, typer.Option(help="Peak learning rate of the VAE.")] = 1.5e-3,
     rate_unet: Annotated[float | None, typer.Option(help="Default 1.2e-3 on cuda, 1e-3 on the CPU.")] = None,
     seed: Annotated[
@@ -102,7 +102,7 @@ def train(
         bool, typer.Option("--vae-goes-on", help="Train the VAE of that model on, instead of taking it as it is.")
     ] = False,
     from_chance: Annotated[bool, typer.Option("--from-chance", help="Begin with no model.")] = False,
-    pictures: Annotated[int | None, typer.Option(help="Per main prompt set when judging; 256.")] = None,
+    pictures: Annotated[int | None, typer.Option(min=1, help="Per main prompt set when judging; 256.")] = None,
     compile_unet: Annotated[bool, typer.Option("--compile", help="Use torch.compile in training.")] = False,
     checkpoint_seconds: Annotated[float, typer.Option(help="Time between checkpoints.")] = 30.0,
     until: Annotated[Stage, typer.Option(help="Stop after this stage.")] = Stage.scorer,
@@ -138,7 +138,7 @@ def train(
             vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 8 if book else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
             vae_rate=rate_vae,
-            denoiser_rate=rate_unet or (1.2e-3 if cuda else 1e-3),
+            denoiser_rate=(1.2e-3 if cuda else 1e-3) if rate_unet is None else rate_unet,
             sizes=(TINY_BOOK if book else TINY) if quick else BOOK if book else FULL,
             start=None if start is None else told_from_root(start),
             vae_goes_on=vae_goes_on,

@@ -134,6 +134,8 @@ def test_own_prompts_by_clip(tiny_folder: Path, clip_folder: Path, tmp_path: Pat
         (("--shard", "3"), "--shard is '3': it should be PART/PARTS"),
         (("--shard", "3/2"), "--shard is '3/2': it should be PART/PARTS"),
         (("--seeds", "0"), "the number of seeds is 0"),
+        (("--limit", "0"), "the number of prompts of a set is 0"),
+        (("--steps", "0"), "--steps is 0"),
         (("--scorers", "judge", "--set", "animal-animal"), "--scorers judge knows the sets one, two"),
         (("--scorers", "taste"), "--scorers 'taste' is not known"),
         (("--prompts", "none.txt"), "prompts 'none.txt' cannot be read"),
@@ -150,7 +152,11 @@ def test_bad_input_is_told_in_one_sentence(
         *SMALL,
         "--out",
         tmp_path / "out",
-        *(("--set", "one") if arguments[0] in ("--methods", "--shard", "--seeds", "--half") else ()),
+        *(
+            ("--set", "one")
+            if arguments[0] in ("--methods", "--shard", "--seeds", "--half", "--limit", "--steps")
+            else ()
+        ),
         *arguments,
     )
     assert result.exit_code == 2

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from typer.testing import CliRunner
 
 from benchmarks.alignment.results import Line, ResultsError
 from benchmarks.editing import bench, inversions, tables
@@ -18,6 +19,7 @@ from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, Swap
 from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
 from benchmarks.editing.shapes_edits import KINDS, SceneEdit, outcome, pictures, scene_edits
 from benchmarks.editing.sheet import CELL, draw_sheet, shown
+from cli.main import app
 from lib_ebca.hosts.inversion import edit_scheduler
 from lib_ebca.language.directives import write
 from tests import tiny_pipe
@@ -227,3 +229,8 @@ def test_photographs_that_ship_with_packages() -> None:
 def test_questions_that_cannot_be() -> None:
     with pytest.raises(EditingError, match="steps is 1: it should be at least 2"):
         bench.Question(steps=1)
+
+
+def test_no_scenes_are_not_as_many_as_usual() -> None:
+    result = CliRunner().invoke(app, ["bench", "editing", "--scenes", "0"])
+    assert result.exit_code == 2 and "scenes is 0: it should be at least 1" in result.output
