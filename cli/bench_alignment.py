@@ -119,7 +119,7 @@ def alignment(
     with sentences():
         from benchmarks.alignment.bench import Question
         from benchmarks.alignment.bench_page import block_name
-        from benchmarks.alignment.page import renewed, with_place
+        from benchmarks.alignment.page import places, renewed
         from benchmarks.alignment.protocols import PUBLISHED_SETS
 
         name = model or EMBEDDED_DEFAULT
@@ -148,7 +148,7 @@ def alignment(
             names = checked_scorers(_names(scorers), question, eye)
             place = block_name(protocol)
             for page in pages or ():
-                with_place(page, place)  # told before anything is drawn
+                places(page, [place])  # told before anything is drawn
             text = _run(
                 settings, question, (names, clip, blip), batch_size, part_of("--shard", shard), out, allow_pickle
             )
@@ -192,13 +192,13 @@ def _run(
         say(sentence)
     with progress.bar("batches") as advance:
         found = bench(drawing, scorers, question, out, described, shard, advance)
-    show([*tables(found, scorers, question), *(judged(settings.model) if "judge" in scored[0] else [])])
+    accuracy = judged(settings.model) if "judge" in scored[0] else []
+    show([*tables(found, scorers, question), *accuracy])
     if found.done < found.wanted:
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")
     # They are the largest of all, which a part cannot know.
     written = [] if found.done < found.wanted else [path.name for path in sheets(drawing, scorers, question, out)]
     say(f"In {out}: summary.json" + "".join(f", {name}" for name in written))
-    accuracy = judged(settings.model) if "judge" in scored[0] else []
     return block(found, scorers, question, drawing.sampling, described, _command(), accuracy)
 
 

@@ -75,7 +75,7 @@ def editing(
         if tune and (pages or sheet):
             raise UserError("--tune chooses settings, the table is made without it: leave out --page and --sheet")
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
-        from benchmarks.alignment.page import renewed_blocks
+        from benchmarks.alignment.page import places, renewed_blocks
         from benchmarks.editing import bench, tables
         from benchmarks.editing.grounds import ground_of
         from benchmarks.editing.settings import methods_of
@@ -86,6 +86,8 @@ def editing(
         seed = bench.TUNING_SEED if tune else bench.SCENES_SEED
         scenes = (8 if tune else 64) if scenes is None else scenes
         question = bench.Question(scenes, steps, seed, batch_size, methods, ground)
+        for page in pages or ():
+            places(page, tables.block_names(question))  # told before anything is drawn
         loaded, about = _loaded(asked, allow_pickle)
         folder = out or Path("outputs/editing-tuning" if tune else "outputs/editing")
         with progress.bar("batches") as advance:
@@ -123,12 +125,15 @@ def inversions(
         at_least("--scenes", scenes, 0)
         at_least("--batch-size", batch_size, 1)
         asked = Settings(model=model or EMBEDDED_DEFAULT, steps=steps, device=device, dtype=dtype)
-        loaded, about = _loaded(asked, allow_pickle)
-        from benchmarks.alignment.page import renewed_blocks
+        from benchmarks.alignment.page import places, renewed_blocks
         from benchmarks.alignment.tables import markdown
         from benchmarks.editing import bench
         from benchmarks.editing import inversions as ways
         from benchmarks.editing.tables import described
+
+        for page in pages or ():
+            places(page, [ways.BLOCK])  # told before anything is drawn
+        loaded, about = _loaded(asked, allow_pickle)
 
         sets = {ways.DRAWN: ways.drawn(scenes, bench.SCENES_SEED)} if scenes else {}
         if photographs:

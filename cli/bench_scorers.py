@@ -64,6 +64,7 @@ def checked_scorers(names: list[str], question: Question, eye: Path | None) -> l
 def scorers_named(
     names: list[str], clip: str | None, blip: str | None, device: str, judge: Callable[[], Scorer]
 ) -> list[Scorer]:
+    """The scorers of these names; `clip` and `blip` are their models, `judge` makes the judge. Raises UserError."""
     found: list[Scorer] = [judge()] if "judge" in names else []
     if {"clip", "blip"} & set(names):
         from benchmarks.scorers import blip as blips

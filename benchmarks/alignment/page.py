@@ -51,12 +51,19 @@ def renewed(page: Path, text: str, block: str = BLOCK) -> None:
     write_over(page, f"{before}{begin}\n\n{text.strip()}\n\n{after}".encode())
 
 
+def places(page: Path, blocks: Sequence[str]) -> list[str]:
+    """The blocks that a page has a place for. Raises PageError where that is none, or half of one."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    here = [block for block in blocks if any(marker in text for marker in markers(block))]
+    for block in here or blocks[:1]:
+        with_place(page, block)
+    return here
+
+
 def renewed_blocks(pages: Sequence[Path], blocks: Mapping[str, str]) -> None:
     """Put each block into every page that has a place for it. Raises PageError where a page has none for any."""
     for page in pages:
-        text = page.read_text(encoding="utf-8") if page.is_file() else ""
-        here = [block for block in blocks if any(marker in text for marker in markers(block))]
-        for block in here or [next(iter(blocks))]:
+        for block in places(page, list(blocks)):
             renewed(page, blocks[block], block)
 
 

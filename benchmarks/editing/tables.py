@@ -14,7 +14,6 @@ from .bench import ALL, KEPT, Question, Row, best
 from .shapes_edits import ShapesGround
 
 BLOCK, DETAILS = "editing", "editing-details"
-"""The blocks of a page; those of another ground than shapes bear its name besides."""
 
 
 def main_table(rows: Sequence[Row], question: Question) -> Table:
@@ -108,16 +107,21 @@ def verdict(rows: Sequence[Row]) -> str:
     return f"Over all edits, {first} succeeds {'; '.join(said)}."
 
 
+def block_names(question: Question) -> tuple[str, str]:
+    """Of the table and of its details; those of another ground than shapes bear its name besides."""
+    own = "" if question.ground.name == ShapesGround.name else f"-{question.ground.name}"
+    return BLOCK + own, DETAILS + own
+
+
 def blocks(rows: Sequence[Row], question: Question, model: Path, about: Mapping[str, str]) -> dict[str, str]:
     """Markdown by the name of the block that it stands in; `about` says what the results were made with."""
-    shapes = question.ground.name == ShapesGround.name
-    model_option = "" if shapes else f"--model {about['model']} "
+    main_block, details_block = block_names(question)
+    model_option = "" if question.ground.name == ShapesGround.name else f"--model {about['model']} "
     options = f"{model_option}--scenes {question.scenes} --steps {question.steps} --batch-size {question.batch}"
     made = f"Made by `ebca bench editing {options}` with {described(about)}."
     main = [markdown(main_table(rows, question)), verdict(rows), judged(model), made]
     details = [markdown(comparisons(rows)), markdown(settings_table(rows))]
-    own = "" if shapes else f"-{question.ground.name}"
-    return {BLOCK + own: "\n".join(part + "\n" for part in main if part), DETAILS + own: "\n".join(details)}
+    return {main_block: "\n".join(part + "\n" for part in main if part), details_block: "\n".join(details)}
 
 
 def described(about: Mapping[str, str]) -> str:

@@ -41,7 +41,7 @@ def test_a_perfect_edit_succeeds_and_none_fails(ground: BookGround, kind: str) -
     before, after = ground.pictures(edits), render([edit.done for edit in edits]).pictures
     good, bad = ground.outcomes(edits, before, after), ground.outcomes(edits, before, before)
     # The eye itself misses a few, and of glasses before a face many.
-    assert sum(each.success for each in good) >= (0.4 if kind == PUT_ON else 0.85) * COUNT
+    assert sum(each.success for each in good) >= (0.5 if kind == PUT_ON else 0.85) * COUNT
     assert sum(each.success for each in bad) == 0
     assert all(each.kept == pytest.approx(100) for each in bad)
     if kind != PUT_ON:
@@ -95,7 +95,9 @@ def test_verdicts_look_where_the_thing_is(ground: BookGround) -> None:
 
 def test_a_model_edits_the_scenes_of_its_own_world(tmp_path: Path) -> None:
     assert isinstance(ground_of(MODELS / "shapes"), ShapesGround) and isinstance(ground_of(tmp_path), ShapesGround)
-    assert methods_of("book") == BOOK_METHODS and set(BOOK_METHODS) < {*methods_of("book"), *methods_of("book", True)}
+    candidates = {(method.settings, method.inversion) for method in methods_of("book", True)}
+    assert methods_of("book") == BOOK_METHODS
+    assert {(method.settings, method.inversion) for method in BOOK_METHODS} <= candidates
     assert {method.name for method in methods_of("book", True)} < {method.name for method in methods_of("shapes", True)}
 
 

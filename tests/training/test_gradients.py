@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from training.gradients import WrongGradientsError, gradient_of, refuse_other_gradient
 
 
-class Halved(torch.autograd.Function):
-    """The same value with half the gradient's sign turned, as a wrong backward pass would have it."""
+class HalfTurned(torch.autograd.Function):
+    """The same value; of its gradient every other column is turned: right forward, wrong back."""
 
     @staticmethod
     def forward(ctx: object, x: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def test_a_wrong_backward_pass_is_refused_and_rounding_is_not() -> None:
     assert network.weight.grad is not None and torch.equal(right[:36], network.weight.grad.flatten())
     assert right[42:].abs().max() == 0
     refuse_other_gradient(right, right + 0.01 * right.std() * torch.randn_like(right))
-    wrong = gradient_of(module, lambda: Halved.apply(network(x)).square().sum())
+    wrong = gradient_of(module, lambda: HalfTurned.apply(network(x)).square().sum())
     for other in (wrong, torch.full_like(right, torch.nan)):
         with pytest.raises(WrongGradientsError, match="leave --compile out"):
             refuse_other_gradient(right, other)

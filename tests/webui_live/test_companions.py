@@ -180,6 +180,12 @@ def test_a_checkpoint_of_packed_weights(webui: WebUI, model: str, plan: str) -> 
     assert alike(webui.make(prompt=PROMPT), whole)
 
 
+def lora_there(webui: WebUI) -> None:
+    """Skip where nobody laid the companions' LoRA down."""
+    if not [each for each in webui.get("/sdapi/v1/loras") if each["name"] == "tiny-lora"]:
+        pytest.skip("the WebUI has no tiny-lora")
+
+
 @contextmanager
 def stored(webui: WebUI, bits: str, model: str = OTHER_SD1) -> Iterator[None]:
     """Another checkpoint, its network's weights stored in another way; the first one comes back."""
@@ -209,8 +215,7 @@ def test_stored_in_few_bits(webui: WebUI, bits: str, plan: str) -> None:
 )
 @PLANS
 def test_a_lora_merged_or_on_the_fly(webui: WebUI, bits: str, plan: str) -> None:
-    if not [each for each in webui.get("/sdapi/v1/loras") if each["name"] == "tiny-lora"]:
-        pytest.skip("the WebUI has no tiny-lora")
+    lora_there(webui)
     tag = "<lora:tiny-lora:0.5>"
     with stored(webui, bits):
         alone = webui.make(prompt=PROMPT)
@@ -227,8 +232,7 @@ def test_a_lora_on_the_fly_makes_the_picture_that_it_makes_merged(webui: WebUI, 
     A host that merges into such weights whatever it is asked, as Forge does by a line of its ``sd_forge_lora``, has to
     be told otherwise: as it is, this holds of itself.
     """
-    if not [each for each in webui.get("/sdapi/v1/loras") if each["name"] == "tiny-lora"]:
-        pytest.skip("the WebUI has no tiny-lora")
+    lora_there(webui)
     prompts = [f"{PROMPT} <lora:tiny-lora:0.5>", f"{PROMPT} {plan} <lora:tiny-lora:0.5>"]
     made = {}
     for bits in ("Automatic", "Automatic (fp16 LoRA)"):
