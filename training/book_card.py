@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 from world.book.contents import Contents
@@ -13,6 +12,7 @@ from .book import GUIDANCE, contents_of, draw_pictures
 from .card import contact_sheet, count_parameters, judge_table, percent, runs_of
 from .loop import write_text_atomically
 from .stages import Workshop, load_model
+from .start import earlier_runs
 
 SAMPLE_COLUMNS = 8
 SAMPLE_PROMPTS = (
@@ -55,24 +55,6 @@ def write_book_card(shop: Workshop) -> None:
         prompts = [p for p in sample_prompts(contents_of(shop)) for _ in range(SAMPLE_COLUMNS)]
         pictures = draw_pictures(pipeline, prompts, 1, GUIDANCE, facts["evaluation"]["steps"], SAMPLE_COLUMNS)
         contact_sheet(pictures, SAMPLE_COLUMNS).save(shop.model / "samples.png")
-
-
-def earlier_runs(start: Path) -> list[dict[str, Any]]:
-    """World and steps of every training that led to a model, as its card has them, the oldest first."""
-    path = start / "card.json"
-    if not path.exists():
-        return []
-    card = json.loads(path.read_text(encoding="utf-8"))
-    own = {"world": card["recipe"].get("world", "shapes"), "steps": card["runs"]["denoiser"]["steps"]}
-    return [*card.get("before", []), own]
-
-
-def fresh_seed(start: Path | None) -> int:
-    """A seed that no training had which led to the model in `start`: the steps of all of them; 0 if it has no card.
-
-    Scenes depend on seed and step alone, so one that went on with an old seed would see what it knows already.
-    """
-    return 0 if start is None else sum(run["steps"] for run in earlier_runs(start))
 
 
 def book_readme(facts: dict[str, Any], contents: Contents) -> str:

@@ -16,7 +16,7 @@ from transformers import CLIPTokenizer
 from world.book.eye import EYE_FILE, save_eye
 
 from .book import evaluate_book, get_eye, get_scorer
-from .book_card import fresh_seed, write_book_card
+from .book_card import write_book_card
 from .card import write_card
 from .compvis import export_compvis
 from .evaluate import STEPS
@@ -37,6 +37,7 @@ from .stages import (
     open_workshop,
     told_from_root,
 )
+from .start import steps_before
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
 
@@ -134,7 +135,7 @@ def train(
                 quick, steps_unet, minutes_unet, (30.0 if book else 7.0) if cuda else None, 6000 if book else 3400
             ),
             world=world.value,
-            seed=fresh_seed(start) if seed is None else seed,
+            seed=steps_before(start) if seed is None else seed,
             vae_batch=batch_vae or ((64 if book else 256) if cuda and not quick else 8 if book else 16),
             denoiser_batch=batch_unet or (16 if quick else 512 if cuda else 32),
             vae_rate=rate_vae,

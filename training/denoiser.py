@@ -66,10 +66,11 @@ def train_denoiser(
     compiled: bool = False,
     world: World = WORLDS["shapes"],
     begin: Callable[[Denoiser], None] = lambda denoiser: None,
+    had: int = 0,
 ) -> Denoiser:
     """Train (or resume) the denoiser on analytic latents, so that it need not wait for the VAE; averaged weights.
 
-    `begin` sets the weights that a fresh training begins with, if not chance.
+    `begin` sets the weights that a fresh training begins with, if not chance, and `had` says how many steps made them.
 
     Raises WrongGradientsError where `compiled` is asked for and would teach something else."""
     torch.manual_seed(seed + 1)
@@ -88,7 +89,7 @@ def train_denoiser(
     attention = nullcontext() if cuda else sdpa_kernel(SDPBackend.MATH)
 
     maps = watch(model.unet)
-    samples = Samples(world, batch, seed + 1, device, world.double_share)
+    samples = Samples(world, batch, seed + 1, device, lambda step: world.double_share(had + step))
 
     def loss(step: int, steps: int) -> Tensor:
         generator = step_generator(device, seed + 1, step)

@@ -19,7 +19,7 @@ from .evaluate import STEPS, evaluate, judge_accuracy, prompt_sets
 from .loop import Budget, LoopSettings, save_atomically, write_text_atomically
 from .networks import FULL, Sizes, make_vae
 from .pointing import pointing
-from .start import begin_with
+from .start import begin_with, steps_before
 from .tokenizer import build_tokenizer, save_tokenizer
 from .vae import measure_latents, train_vae
 from .worlds import WORLDS, World
@@ -179,6 +179,7 @@ def get_denoiser(shop: Workshop, tokenizer: CLIPTokenizer, share: int = 100) -> 
             shop.compiled,
             shop.world,
             partial(_begin, tokenizer=tokenizer, start=recipe.begins_with),
+            steps_before(recipe.begins_with),
         )
     model = make_denoiser(tokenizer, recipe.sizes).to(shop.device)
     state = torch.load(shop.work / f"denoiser-{share:03d}.pt", map_location=shop.device, weights_only=True)

@@ -6,7 +6,9 @@ another world, or an earlier edition of the same one, is a far better beginning 
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import UNet2DConditionModel
@@ -45,3 +47,22 @@ def _take(module: nn.Module, found: dict[str, Tensor]) -> int:
             parameter.copy_(found[name])
             taken += parameter.numel()
     return taken
+
+
+def earlier_runs(start: Path) -> list[dict[str, Any]]:
+    """World and steps of every training that led to a model, as its card has them, the oldest first."""
+    path = start / "card.json"
+    if not path.exists():
+        return []
+    card = json.loads(path.read_text(encoding="utf-8"))
+    own = {"world": card["recipe"].get("world", "shapes"), "steps": card["runs"]["denoiser"]["steps"]}
+    return [*card.get("before", []), own]
+
+
+def steps_before(start: Path | None) -> int:
+    """The steps of all trainings that led to the model in `start`; 0 where there is none, or it has no card.
+
+    As a seed it is one that none of them had: scenes depend on seed and step alone, so a training that went on with an
+    old seed would see what it knows already.
+    """
+    return 0 if start is None else sum(run["steps"] for run in earlier_runs(start))

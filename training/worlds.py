@@ -81,7 +81,7 @@ class World(Protocol):
         """Captions, for the tokenizer."""
 
     def double_share(self, step: int) -> float:
-        """The share of scenes with two things at a step of the denoiser's training."""
+        """The share of scenes with two things at a step of the denoiser's training, those of earlier trainings counted."""
 
 
 class Shapes:
@@ -139,7 +139,7 @@ class Book:
     size, factor, words, merges = book_scenes.SIZE, 8, book_captions.WORDS, 300
     drawn_ahead = True
     # Two things are learnt sooner by a model that knows some of them alone.
-    first_share, last_share, share_steps = 0.3, 0.5, 2000
+    first_share, last_share, share_steps = 0.3, 0.6, 2000
 
     def __init__(self, name: str, contents: Contents) -> None:
         self.name, self.contents = name, contents

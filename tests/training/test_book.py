@@ -54,7 +54,7 @@ def test_owners_mean_the_same_in_the_world_and_in_the_training() -> None:
 
 def test_two_things_come_later() -> None:
     shares = [BOOK_WORLD.double_share(step) for step in (0, 1000, 2000, 100_000)]
-    assert shares[0] < shares[1] < shares[2] == shares[3] == 0.5
+    assert shares[0] < shares[1] < shares[2] == shares[3] == 0.6
 
 
 def test_each_word_of_the_captions_is_one_token() -> None:

@@ -12,12 +12,12 @@ from transformers import CLIPModel, CLIPProcessor
 from typer.testing import CliRunner
 
 from training.book import TINY_WIDTHS, find_eye, prompt_sets, rates
-from training.book_card import earlier_runs, fresh_seed
 from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
 from training.scorer import contrast
 from training.stages import ROOT, Recipe, told_from_root
+from training.start import earlier_runs, steps_before
 from world.book.captions import WORDS
 from world.book.eye import EYE_FILE, Eye, load_eye, save_eye
 from world.book.judge import Sighting
@@ -95,7 +95,7 @@ def test_a_card_tells_the_trainings_that_led_to_a_model(tmp_path: Path) -> None:
     second = {"recipe": {"world": "primer"}, "runs": {"denoiser": {"steps": 9}}, "before": earlier_runs(tmp_path)}
     (tmp_path / "card.json").write_text(json.dumps(second), encoding="utf-8")
     assert earlier_runs(tmp_path) == [{"world": "shapes", "steps": 7000}, {"world": "primer", "steps": 9}]
-    assert fresh_seed(tmp_path) == 7009 and fresh_seed(tmp_path / "none") == fresh_seed(None) == 0
+    assert steps_before(tmp_path) == 7009 and steps_before(tmp_path / "none") == steps_before(None) == 0
 
 
 @pytest.mark.slow
