@@ -18,7 +18,7 @@ from lib_ebca.studio.settings import at_least, checked, completed
 from lib_ebca.studio.values import part_of
 
 from . import progress
-from .bench_scorers import checked_scorers, eye_beside, judge_for, judged, scorers_named
+from .bench_scorers import checked_scorers, eye_beside, judge_for, judged, scorer_beside, scorers_named
 from .errors import sentences
 from .options import AllowPickleOption, ModelOption
 from .terminal import say
@@ -76,7 +76,7 @@ def alignment(
     scorers: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME,...", help="judge, clip, blip.  [default: judge or clip, as fits]", show_default=False
+            metavar="NAME,...", help="judge, clip, blip.  [default: judge, clip or both, as fits]", show_default=False
         ),
     ] = None,
     seeds: Annotated[
@@ -91,7 +91,9 @@ def alignment(
         typer.Option(help="Prompts of each set.  [default: all, of the embedded model's 256]", show_default=False),
     ] = None,
     model: ModelOption = None,
-    clip: Annotated[str | None, typer.Option(metavar="ID", help="CLIP: hub id or folder.")] = None,
+    clip: Annotated[
+        str | None, typer.Option(metavar="ID", help="CLIP: hub id or folder.  (default: the model's own, or openai's)")
+    ] = None,
     blip: Annotated[str | None, typer.Option(metavar="ID", help="BLIP: hub id or folder.")] = None,
     steps: Annotated[int | None, typer.Option(help="Sampling steps.  [default: 25]", show_default=False)] = None,
     cfg: Annotated[float, typer.Option(help="Guidance scale.")] = 7.5,
@@ -145,7 +147,7 @@ def alignment(
                 judged=eye is not None and not prompts and set(asked) <= set(PUBLISHED_SETS),
             )
             question.items()  # what is wrong with a file is told before a model is loaded
-            names = checked_scorers(_names(scorers), question, eye)
+            names = checked_scorers(_names(scorers), question, eye, scorer_beside(name))
             place = block_name(protocol)
             for page in pages or ():
                 places(page, [place])  # told before anything is drawn
@@ -178,7 +180,8 @@ def _run(
 
     loaded = loading.load(settings, allow_pickle)
     settings = completed(settings, loaded)
-    scorers = scorers_named(*scored, str(settings.device), judge_for(question, settings.model, str(settings.device)))
+    device, own_clip = str(settings.device), scorer_beside(settings.model)
+    scorers = scorers_named(*scored, device, judge_for(question, settings.model, device), own_clip)
     drawing = Drawing(Studio(loaded), Sampling(settings.steps, settings.guidance, batch), settings.sampler)
     described = {
         "model": loaded.source.model,
@@ -192,7 +195,8 @@ def _run(
         say(sentence)
     with progress.bar("batches") as advance:
         found = bench(drawing, scorers, question, out, described, shard, advance)
-    accuracy = judged(settings.model) if "judge" in scored[0] else []
+    names, clip, _ = scored
+    accuracy = judged(settings.model, [name for name in names if name != "clip" or clip is None])
     show([*tables(found, scorers, question), *accuracy])
     if found.done < found.wanted:
         say(f"{found.done} of {found.wanted} batches are done; the other shards add theirs to {out}.")

@@ -97,7 +97,8 @@ def editing(
         else:
             shown = [tables.main_table(rows, question), tables.comparisons(rows), tables.settings_table(rows)]
         data = bench.to_dict(rows, scenes=question.scenes, steps=steps, seed=seed, **about)
-        _show([*shown, *judged(asked.model)], data, json_file)
+        names = ["judge", "clip"] if ground.scored else ["judge"]
+        _show([*shown, *judged(asked.model, names)], data, json_file)
         renewed_blocks(pages or (), {} if tune else tables.blocks(rows, question, folder_of(asked.model), about))
         if sheet is not None:
             draw_sheet(loaded.pipe, question, sheet, beside(loaded))

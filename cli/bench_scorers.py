@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benchmarks.alignment.tables import Table
 
 SCORERS = ("judge", "clip", "blip")
+SCORER = "scorer"
+"""The folder of a model's own CLIP."""
 
 
 def folder_of(model: str) -> Path:
@@ -22,11 +24,12 @@ def folder_of(model: str) -> Path:
     return MODELS / model if model in embedded() else Path(model)
 
 
-def judged(model: str) -> list[Table]:
-    """The judge's own accuracy, as it was measured with the model, to stand wherever its word is taken."""
-    from benchmarks.alignment.page import judge_table
+def judged(model: str, names: list[str]) -> list[Table]:
+    """How often the model's own scorers among these are right, as it was measured, wherever their word is taken."""
+    from benchmarks.alignment.page import judge_table, scorer_table
 
-    return judge_table(folder_of(model))
+    folder = folder_of(model)
+    return [*(judge_table(folder) if "judge" in names else ()), *(scorer_table(folder) if "clip" in names else ())]
 
 
 def eye_beside(model: str) -> Path | None:
@@ -34,6 +37,12 @@ def eye_beside(model: str) -> Path | None:
     from benchmarks.alignment.eye_judge import eye_of
 
     return eye_of(folder_of(model))
+
+
+def scorer_beside(model: str) -> Path | None:
+    """The small CLIP that was made with a model of the book world."""
+    folder = folder_of(model) / SCORER
+    return folder if (folder / "config.json").is_file() else None
 
 
 def judge_for(question: Question, model: str, device: str) -> Callable[[], Scorer]:
@@ -46,8 +55,10 @@ def judge_for(question: Question, model: str, device: str) -> Callable[[], Score
     return Judge if eye is None or set(question.sets) <= set(SHAPES_SETS) else lambda: EyeJudge(eye, device)
 
 
-def checked_scorers(names: list[str], question: Question, eye: Path | None) -> list[str]:
-    """The scorers that are asked for, or the one that fits. Raises UserError."""
+def checked_scorers(names: list[str], question: Question, eye: Path | None, own_clip: Path | None) -> list[str]:
+    """The scorers that are asked for, or those that fit: the judge, and beside it a CLIP of the model's own.
+
+    Raises UserError."""
     from benchmarks.alignment.prompts import SHAPES_SETS
     from benchmarks.alignment.protocols import PUBLISHED_SETS
 
@@ -58,19 +69,29 @@ def checked_scorers(names: list[str], question: Question, eye: Path | None) -> l
             raise UserError(f"--scorers {name!r} is not known: choose from {', '.join(SCORERS)}")
     if "judge" in names and not judged:
         raise UserError(f"--scorers judge knows the sets {', '.join(known)} alone: use clip for the others")
-    return names or ["judge" if judged else "clip"]
+    fitting = ["judge"] * judged + ["clip"] * (not judged or own_clip is not None)
+    return names or fitting
 
 
 def scorers_named(
-    names: list[str], clip: str | None, blip: str | None, device: str, judge: Callable[[], Scorer]
+    names: list[str],
+    clip: str | None,
+    blip: str | None,
+    device: str,
+    judge: Callable[[], Scorer],
+    own_clip: Path | None,
 ) -> list[Scorer]:
-    """The scorers of these names; `clip` and `blip` are their models, `judge` makes the judge. Raises UserError."""
+    """The scorers of these names; `clip` and `blip` are their models, `judge` makes the judge.
+
+    Where no CLIP is named, `own_clip` is taken, the model's own: it knows the words of captions and none of the
+    protocol's templates. Raises UserError."""
     found: list[Scorer] = [judge()] if "judge" in names else []
     if {"clip", "blip"} & set(names):
         from benchmarks.scorers import blip as blips
         from benchmarks.scorers import clip as clips
 
-        encoder = clips.ClipEncoder(clip or clips.DEFAULT, device)
+        own = clip is None and own_clip is not None
+        encoder = clips.ClipEncoder(str(own_clip) if own else clip or clips.DEFAULT, device, templated=not own)
         if "clip" in names:
             found.append(clips.ClipScorer(encoder))
         if "blip" in names:

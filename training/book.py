@@ -25,12 +25,13 @@ from world.book.vocabulary import ANIMALS, COLOURS, OBJECTS
 from .evaluate import Rate, rate
 from .eye import eye_accuracy, train_eye
 from .loop import Budget, LoopSettings, save_atomically, write_text_atomically
-from .scorer import save_scorer, train_scorer
+from .scorer import save_scorer, scorer_accuracy, train_scorer
 from .stages import Workshop
 from .worlds import Book
 
 EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1700}, 1.5e-3, 32
 SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 3000}, 1e-3, 96
+SCORER_ACCURACY = "accuracy.json"
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4
 GUIDANCE = 3.0
@@ -79,8 +80,8 @@ def find_eye(start: Path | None, widths: tuple[int, int, int]) -> Eye | None:
     return eye if eye.widths == widths else None
 
 
-def get_scorer(shop: Workshop, tokenizer: CLIPTokenizer, quick: bool = False) -> None:
-    """OUT/scorer, a CLIPModel's folder, trained if it is not there."""
+def get_scorer(shop: Workshop, tokenizer: CLIPTokenizer, vae: AutoencoderKL | None, quick: bool = False) -> None:
+    """OUT/scorer, a CLIPModel's folder with its own accuracy beside it, trained if it is not there."""
     folder = shop.out / "scorer"
     if (folder / "config.json").exists():
         return
@@ -88,7 +89,14 @@ def get_scorer(shop: Workshop, tokenizer: CLIPTokenizer, quick: bool = False) ->
     settings = LoopSettings(budget, SCORER_RATE, checkpoint_seconds=shop.checkpoint_seconds)
     batch, width, layers = (4, 32, 1) if quick else (SCORER_BATCH, 128, 4)
     clip = train_scorer(shop.work, settings, batch, shop.device, shop.recipe.seed, tokenizer, shop.world, width, layers)
+    kinds = {"drawings": None} if vae is None else {"drawings": None, "after a VAE round trip": vae}
+    seed, count = shop.recipe.seed + 300, 8 if quick else 400
+    rates = {
+        kind: scorer_accuracy(clip, tokenizer, contents_of(shop), count, seed, each) for kind, each in kinds.items()
+    }
     save_scorer(clip, tokenizer, folder)
+    accuracy = {kind: {name: asdict(each) for name, each in found.items()} for kind, found in rates.items()}
+    write_text_atomically(json.dumps(accuracy, indent=1), folder / SCORER_ACCURACY)
 
 
 def prompt_sets(count: int, seed: int, contents: Contents = WHOLE) -> dict[str, list[Asked]]:

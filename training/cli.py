@@ -197,14 +197,15 @@ def _teach(shop: Workshop, tokenizer: CLIPTokenizer) -> None:
 
 
 def _make_alone(shop: Workshop, stage: Stage, quick: bool) -> None:
-    """One thing that does not wait for another. The judge sees round trips if the VAE is there, else drawings alone."""
+    """One thing that does not wait for another. Judge and scorer see round trips if the VAE is there, else drawings."""
     tokenizer = get_tokenizer(shop)
     if stage is Stage.denoiser:
         _teach(shop, tokenizer)
-    elif stage is Stage.scorer:
-        get_scorer(shop, tokenizer, quick)
+        return
+    vae = get_vae(shop) if (shop.work / "vae.pt").exists() else None
+    if stage is Stage.scorer:
+        get_scorer(shop, tokenizer, vae, quick)
     else:
-        vae = get_vae(shop) if (shop.work / "vae.pt").exists() else None
         get_eye(shop, vae, quick)
 
 

@@ -6,14 +6,26 @@ et al., "Learning Transferable Visual Models From Natural Language Supervision",
 
 from __future__ import annotations
 
+import dataclasses
+import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
+from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTokenizer
 
+from world.book.captions import describe
+from world.book.contents import Contents
+from world.book.render import render
+from world.book.scenes import Scene, Thing
+from world.book.vocabulary import COLOURS
+
+from .evaluate import Rate, rate
+from .eye import draw_scenes, round_trip
 from .loop import LoopSettings, reduced_precision, run_loop, step_generator
 from .tokenizer import LENGTH, CaptionTokens, save_tokenizer
 from .worlds import Samples, World
@@ -98,6 +110,70 @@ def train_scorer(
     trained = run_loop(towers, loss, settings, folder, "scorer", device)
     assert isinstance(trained, Towers)
     return trained.clip
+
+
+@torch.no_grad()
+def scorer_accuracy(
+    clip: CLIPModel,
+    tokenizer: CLIPTokenizer,
+    contents: Contents,
+    count: int,
+    seed: int,
+    vae: AutoencoderKL | None = None,
+    batch: int = 32,
+) -> dict[str, Rate]:
+    """The share of fresh pictures of two things whose own caption is more like them than a caption that is wrong in one
+    word: another noun for a thing, or another colour for a coloured one; after the VAE if it is given."""
+    device = next(clip.parameters()).device
+    towers = Towers(clip)
+    draw = random.Random(seed)
+    found = {}
+    for name, change in (("noun", other_noun), ("colour", other_colour)):
+        pairs = []
+        while len(pairs) < count:
+            (scene,) = draw_scenes(1, draw.randrange(2**31), 1.0, contents)
+            wrong = None if scene.worn else change(scene, contents, draw)
+            if wrong is not None:
+                pairs.append((scene, describe(scene), describe(wrong)))
+        hits = 0
+        for start in range(0, count, batch):
+            some = pairs[start : start + batch]
+            pictures = render([scene for scene, _, _ in some]).pictures.to(device)
+            if vae is not None:
+                pictures = round_trip(vae, pictures)
+            texts = [text for _, right, wrong in some for text in (right, wrong)]
+            ids = tokenizer(texts, padding=True, return_tensors="pt").input_ids.to(device)
+            likeness = towers(pictures, ids).reshape(len(some), len(some), 2)
+            own = likeness[torch.arange(len(some)), torch.arange(len(some))]
+            hits += int((own[:, 0] > own[:, 1]).sum())
+        found[name] = rate(hits, count)
+    return found
+
+
+def _with_first(scene: Scene, draw: random.Random, changed: Callable[[Thing], Thing | None]) -> Scene | None:
+    """The scene with one of its things changed, the first that can be in a random order."""
+    for place in draw.sample(range(len(scene.things)), len(scene.things)):
+        thing = changed(scene.things[place])
+        if thing is not None:
+            things = tuple(thing if n == place else other for n, other in enumerate(scene.things))
+            return dataclasses.replace(scene, things=things)
+    return None
+
+
+def other_noun(scene: Scene, contents: Contents, draw: random.Random) -> Scene | None:
+    """The scene with another noun for one of its things."""
+    others = [noun for noun in contents.nouns if noun not in {thing.noun for thing in scene.things}]
+    return _with_first(scene, draw, lambda thing: dataclasses.replace(thing, noun=draw.choice(others)))
+
+
+def other_colour(scene: Scene, contents: Contents, draw: random.Random) -> Scene | None:
+    """The scene with another colour for one of its coloured things; None if it has none."""
+
+    def recoloured(thing: Thing) -> Thing | None:
+        others = [colour for colour in COLOURS if colour not in {each.colour for each in scene.things}]
+        return None if thing.colour is None else dataclasses.replace(thing, colour=draw.choice(others))
+
+    return _with_first(scene, draw, recoloured)
 
 
 def save_scorer(clip: CLIPModel, tokenizer: CLIPTokenizer, folder: Path) -> None:

@@ -81,7 +81,7 @@ class World(Protocol):
         """Captions, for the tokenizer."""
 
     def double_share(self, step: int) -> float:
-        """The share of scenes with two things at a step of the denoiser's training, those of earlier trainings counted."""
+        """The share of scenes with two things at a step of the denoiser's training, earlier ones counted."""
 
 
 class Shapes:

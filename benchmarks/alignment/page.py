@@ -92,7 +92,17 @@ def _facts(run: dict[str, Any]) -> str:
 
 def judge_table(model: Path) -> list[Table]:
     """The judge's own accuracy as it was measured with the model in that folder; nothing if it was not."""
-    path = model / "judge.json"
+    return _accuracy(model / "judge.json", "The judge's own accuracy")
+
+
+def scorer_table(model: Path) -> list[Table]:
+    """The same of the model's own CLIP: how often a caption with one wrong word is less like a picture than its own."""
+    return _accuracy(
+        model / "scorer" / "accuracy.json", "The scorer's own accuracy: told from a caption with one wrong"
+    )
+
+
+def _accuracy(path: Path, title: str) -> list[Table]:
     if not path.is_file():
         return []
     rows = tuple(
@@ -100,7 +110,7 @@ def judge_table(model: Path) -> list[Table]:
         for kind, rates in json.loads(path.read_text(encoding="utf-8")).items()
         for question, value in rates.items()
     )
-    return [Table("The judge's own accuracy", ("pictures", "question", "right"), rows)]
+    return [Table(title, ("pictures", "question", "right"), rows)]
 
 
 def _part(part: str, lines: Sequence[Line], items: Sequence[Item], batch: int, chosen: Sequence[str]) -> list[str]:

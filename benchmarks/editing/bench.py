@@ -24,7 +24,7 @@ TUNING_SEED = 77
 KEPT = 20.0
 """dB outside the object from which the rest counts as kept: below it, another picture was drawn."""
 ALL = "all"
-SUCCESS, REST = "success", "kept"
+SUCCESS, REST, CLOSER = "success", "kept", "closer"
 
 
 @dataclass(frozen=True)
@@ -79,6 +79,8 @@ class Row:
         kept: PSNR in dB outside the object's surroundings.
         clean: share of edits that are done with at least KEPT dB outside.
         evaluations: times that the UNet saw each picture, the inversion included: twice in a guided step.
+        closer: share of edits that bring the picture nearer to the text of what was wanted than to that of what was,
+            as a CLIP sees it; None where none was asked.
         against: success of the first method minus that of this one, edit by edit; None for the first.
     """
 
@@ -89,6 +91,7 @@ class Row:
     kept: Estimate
     clean: Estimate
     evaluations: int
+    closer: Estimate | None
     against: Comparison | None
 
 
@@ -161,6 +164,7 @@ def answer(question: Question, lines: Sequence[Line]) -> list[Row]:
             success, kept = scores(method, SUCCESS, kind), scores(method, REST, kind)
             first = scores(question.methods[0], SUCCESS, kind)
             clean = [float(hit and rest >= KEPT) for hit, rest in zip(success, kept, strict=True)]
+            closer = rate(scores(method, CLOSER, kind), clusters) if question.ground.scored else None
             rows.append(
                 Row(
                     method.name,
@@ -170,6 +174,7 @@ def answer(question: Question, lines: Sequence[Line]) -> list[Row]:
                     mean(kept, clusters),
                     rate(clean, clusters) if kind == ALL else wilson(round(sum(clean)), len(clean)),
                     round(spent),
+                    closer,
                     None if method is question.methods[0] else compare(first, success, clusters),
                 )
             )
@@ -207,4 +212,6 @@ def _line(
     after = batch.edited(method, edits)
     found = question.ground.outcomes(edits, batch.before, after.pictures)
     scores = {SUCCESS: [float(each.success) for each in found], REST: [each.kept for each in found]}
+    if question.ground.scored:
+        scores[CLOSER] = [float(each.closer is True) for each in found]
     return Line(*question.key(number, kind, method), scores, after.evaluations, round(after.seconds, 2))

@@ -17,6 +17,7 @@ from world.book.judge import Sighting
 from world.book.render import render
 from world.book.scenes import FILLED, Scene, Thing, clashes, put_on, sample_scene
 
+from ..scorers.clip import ClipEncoder, edit_accuracy
 from .ground import EditingError, Outcome, kept_outside
 
 GLASSES = "glasses"
@@ -88,13 +89,19 @@ class BookEdit:
 
 @dataclass(frozen=True, eq=False)
 class BookGround:
-    """Scenes of a book, read by an eye that was made with a model of it."""
+    """Scenes of a book, read by an eye, and if there is one by a CLIP, that were made with a model of it."""
 
     eye: Eye
     contents: Contents
+    clip: ClipEncoder | None = None
     name: str = "book"
     kinds: tuple[str, ...] = KINDS
     shared: bool = False
+
+    @property
+    def scored(self) -> bool:
+        """Whether a CLIP reads the pictures too."""
+        return self.clip is not None
 
     def edits(self, kind: str, count: int, seed: int) -> list[BookEdit]:
         if kind not in KINDS:
@@ -107,7 +114,14 @@ class BookGround:
 
     def outcomes(self, edits: Sequence[BookEdit], before: Tensor, after: Tensor) -> list[Outcome]:
         seen = self.eye.read(after.clamp(0, 1))
-        return [outcome(*each) for each in zip(edits, before, after, seen, strict=True)]
+        found = [outcome(*each) for each in zip(edits, before, after, seen, strict=True)]
+        if self.clip is None:
+            return found
+        closer = (
+            edit_accuracy(self.clip, picture[None].clamp(0, 1), edit.swapped, edit.caption)[0]
+            for edit, picture in zip(edits, after, strict=True)
+        )
+        return [dataclasses.replace(one, closer=near) for one, near in zip(found, closer, strict=True)]
 
     def _edit(self, kind: str, draw: random.Random) -> BookEdit:
         while True:

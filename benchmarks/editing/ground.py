@@ -17,10 +17,14 @@ class EditingError(ValueError):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Whether the edit succeeded, and the PSNR in dB of what should have stayed."""
+    """Whether the edit succeeded, and the PSNR in dB of what should have stayed.
+
+    `closer`: whether a CLIP finds the picture nearer to the text of what was wanted than to that of what was; None
+    where none was asked."""
 
     success: bool
     kept: float
+    closer: bool | None = None
 
 
 class WordedEdit(Protocol):
@@ -58,6 +62,7 @@ class Ground(Protocol):
         name: of the world.
         kinds: of edits.
         shared: whether all kinds edit the same scenes, so that an inversion serves them all.
+        scored: whether a CLIP reads the pictures too.
     """
 
     @property
@@ -68,6 +73,9 @@ class Ground(Protocol):
 
     @property
     def shared(self) -> bool: ...
+
+    @property
+    def scored(self) -> bool: ...
 
     def edits(self, kind: str, count: int, seed: int) -> Sequence[Any]:
         """`count` scenes with an edit of that kind each, seeded; fewer are the first of more. Raises EditingError."""

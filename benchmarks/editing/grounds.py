@@ -8,6 +8,7 @@ from pathlib import Path
 from world.book.contents import PRIMER, WHOLE
 from world.book.eye import EYE_FILE, load_eye
 
+from ..scorers.clip import ClipEncoder
 from .book_edits import BookGround
 from .ground import Ground
 from .shapes_edits import ShapesGround
@@ -21,4 +22,6 @@ def ground_of(model: Path) -> Ground:
     if not eye.is_file():
         return ShapesGround()
     card = json.loads((model / "card.json").read_text(encoding="utf-8"))
-    return BookGround(load_eye(eye), CONTENTS[card["recipe"]["world"]])
+    scorer = model / "scorer"
+    clip = ClipEncoder(str(scorer), templated=False) if (scorer / "config.json").is_file() else None
+    return BookGround(load_eye(eye), CONTENTS[card["recipe"]["world"]], clip)

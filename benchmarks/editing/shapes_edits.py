@@ -82,7 +82,7 @@ class SceneEdit:
 class ShapesGround:
     """The scenes that no training run drew; all kinds of edits are made of the same ones."""
 
-    name, kinds, shared = "shapes", KINDS, True
+    name, kinds, shared, scored = "shapes", KINDS, True, False
 
     def edits(self, kind: str, count: int, seed: int) -> Sequence[SceneEdit]:
         return scene_edits(kind, count, seed)

@@ -14,6 +14,7 @@ from .bench import ALL, KEPT, Question, Row, best
 from .shapes_edits import ShapesGround
 
 BLOCK, DETAILS = "editing", "editing-details"
+CLIP_ACCURACY = "CLIP accuracy"
 
 
 def main_table(rows: Sequence[Row], question: Question) -> Table:
@@ -23,13 +24,15 @@ def main_table(rows: Sequence[Row], question: Question) -> Table:
     for name in _methods(rows):
         own = {row.kind: row for row in rows if row.method == name}
         cells = [f"{_share(own[kind].success)}, {own[kind].kept.value:.1f} dB" for kind in kinds]
-        lines.append((name, *cells, _share(own[ALL].clean), str(own[ALL].evaluations)))
+        closer = [_share(found) for found in (own[ALL].closer,) if found is not None]
+        lines.append((name, *cells, *closer, _share(own[ALL].clean), str(own[ALL].evaluations)))
     scenes = f"each edited in {len(kinds) - 1} ways" if question.ground.shared else "of each kind of edit"
     title = (
         f"Edits that succeed, % [95 % interval], and PSNR outside the object: {question.scenes} unseen scenes, "
         f"{scenes}, {question.steps} steps"
     )
-    heading = ("method", *kinds, f"done, rest at {KEPT:g} dB or more", "evaluations")
+    scored = [CLIP_ACCURACY] * question.ground.scored
+    heading = ("method", *kinds, *scored, f"done, rest at {KEPT:g} dB or more", "evaluations")
     return Table(title, heading, tuple(lines))
 
 

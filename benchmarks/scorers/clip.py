@@ -22,15 +22,18 @@ class ClipEncoder:
     Args:
         name: hub id or folder; the published scores are those of ViT-B/16.
         device: where it runs.
+        templated: whether `described` fills a text into the protocol's templates; a CLIP of few words knows none of
+            theirs, and is given the text alone.
 
     Raises:
         ScorerError: there is no such model.
     """
 
-    def __init__(self, name: str = DEFAULT, device: str | torch.device = "cpu") -> None:
+    def __init__(self, name: str = DEFAULT, device: str | torch.device = "cpu", templated: bool = True) -> None:
         from transformers import CLIPModel, CLIPProcessor
 
         self.model, self._processor = load(name, CLIPModel, CLIPProcessor, device)
+        self._templated = templated
         self._kept: dict[str, Tensor] = {}
 
     @torch.no_grad()
@@ -47,9 +50,9 @@ class ClipEncoder:
         return _unit(_features(self.model.get_text_features(**given)))
 
     def described(self, text: str) -> Tensor:
-        """(D,): the mean of the text's unit vectors in all templates, of length one again."""
+        """(D,): the mean of the text's unit vectors in all templates, of length one again; or the text's own."""
         if text not in self._kept:
-            self._kept[text] = _unit(self.texts(filled(text)).mean(0))
+            self._kept[text] = _unit(self.texts(filled(text) if self._templated else [text]).mean(0))
         return self._kept[text]
 
     def likeness(self, picture: Tensor, text: str) -> float:

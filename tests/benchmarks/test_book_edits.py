@@ -17,6 +17,7 @@ from benchmarks.editing.grounds import ground_of
 from benchmarks.editing.methods import OBJECT, PlanSettings, plan_of
 from benchmarks.editing.settings import BOOK_METHODS, methods_of
 from benchmarks.editing.shapes_edits import ShapesGround
+from benchmarks.scorers.clip import ClipEncoder
 from lib_ebca.hosts.inversion import edit_scheduler
 from lib_ebca.language.directives import write
 from lib_ebca.studio.locate import MODELS
@@ -124,3 +125,21 @@ def test_a_run_on_the_books_scenes(ground: BookGround, tmp_path: Path) -> None:
     assert sorted(found) == ["editing-book", "editing-details-book"]
     assert "2 unseen scenes, of each kind of edit, 2 steps" in found["editing-book"]
     assert "`ebca bench editing --model m --scenes 2 --steps 2 --batch-size 2`" in found["editing-book"]
+
+
+def test_a_clip_reads_the_edits_too(ground: BookGround, clip_folder: Path, tmp_path: Path) -> None:
+    pipe: Any = tiny_pipe.sd1()
+    pipe.scheduler = edit_scheduler(pipe)
+    clip = ClipEncoder(str(clip_folder), templated=False)
+    small = _Small(ground.eye, ground.contents, clip)
+    edits = small.edits("cat to dog", 4, 1)
+    before = small.pictures(edits)
+    seen = clip.pictures(interpolate(before, size=(128, 128)))
+    texts = [(clip.texts([edit.swapped])[0], clip.texts([edit.caption])[0]) for edit in edits]
+    wanted = [bool(row @ new > row @ old) for row, (new, old) in zip(seen, texts, strict=True)]
+    assert [each.closer for each in small.outcomes(edits, before, before)] == wanted
+    question = bench.Question(scenes=2, steps=2, batch=2, methods=BOOK_METHODS[1:2], ground=small)
+    rows = bench.bench(pipe, question, tmp_path / "out", {"model": "tiny"})
+    assert [row.closer is not None and row.closer.n for row in rows] == [2, 2, 2, 6]
+    table = tables.main_table(rows, question)
+    assert len(table.heading) == len(table.rows[0]) and "CLIP accuracy" in table.heading

@@ -15,12 +15,15 @@ from transformers import (
     ViTModel,
 )
 
+from benchmarks.alignment.bench import Question
 from benchmarks.alignment.prompts import Item, Prompt
+from benchmarks.alignment.scoring import Judge
 from benchmarks.scorers.blip import OPENING, BlipCaptioner, BlipScorer
 from benchmarks.scorers.clip import ClipEncoder, ClipScorer, edit_accuracy
 from benchmarks.scorers.dino import DinoStructure, structure_distance
 from benchmarks.scorers.loading import ScorerError, as_images, load
 from benchmarks.scorers.templates import TEMPLATES, filled, halves
+from cli.bench_scorers import checked_scorers, eye_beside, scorer_beside, scorers_named
 from tests.benchmarks.conftest import BLIP_WORDS
 
 SIZE = 32
@@ -86,6 +89,35 @@ def test_described_is_the_mean_of_unit_vectors(encoder: ClipEncoder) -> None:
     torch.testing.assert_close(vectors.norm(dim=1), torch.ones(80))
     mean = vectors.mean(0)
     torch.testing.assert_close(encoder.described("a red circle"), mean / mean.norm())
+
+
+def test_a_clip_of_few_words_is_given_the_text_alone(clip_folder: Path, encoder: ClipEncoder) -> None:
+    alone = ClipEncoder(str(clip_folder), templated=False)
+    torch.testing.assert_close(alone.described("a red circle"), encoder.texts(["a red circle"])[0])
+    assert not torch.allclose(alone.described("a red circle"), encoder.described("a red circle"))
+
+
+def test_a_models_own_clip_is_asked_unless_another_is_named(clip_folder: Path, tmp_path: Path) -> None:
+    assert scorer_beside(str(tmp_path)) is None
+    question = Question(("animal-animal",), judged=True)
+    eye = eye_beside("primer")
+    assert checked_scorers([], question, eye, None) == ["judge"]
+    (tmp_path / "scorer").symlink_to(clip_folder)
+    own = scorer_beside(str(tmp_path))
+    assert checked_scorers([], question, eye, own) == ["judge", "clip"]
+    assert checked_scorers([], Question(("three",)), None, own) == ["judge", "clip"]
+    assert checked_scorers(["judge"], question, eye, own) == ["judge"]
+
+    def described(clip: str | None, own: Path | None) -> torch.Tensor:
+        (scorer,) = scorers_named(["clip"], clip, None, "cpu", Judge, own)
+        assert isinstance(scorer, ClipScorer)
+        return scorer.encoder.described("a red circle")
+
+    alone = ClipEncoder(str(clip_folder), templated=False).described("a red circle")
+    torch.testing.assert_close(described(None, own), alone)
+    torch.testing.assert_close(
+        described(str(clip_folder), own), ClipEncoder(str(clip_folder)).described("a red circle")
+    )
 
 
 def test_vectors_are_the_models_own(encoder: ClipEncoder, pictures: torch.Tensor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import pytest
@@ -15,10 +16,13 @@ from training.book import TINY_WIDTHS, find_eye, prompt_sets, rates
 from training.cli import app
 from training.eye import draw_scenes, eye_accuracy, train_eye
 from training.loop import Budget, LoopSettings
-from training.scorer import contrast
+from training.scorer import contrast, make_clip, other_colour, other_noun, scorer_accuracy
 from training.stages import ROOT, Recipe, told_from_root
 from training.start import earlier_runs, steps_before
+from training.tokenizer import build_tokenizer
+from training.worlds import WORLDS
 from world.book.captions import WORDS
+from world.book.contents import PRIMER
 from world.book.eye import EYE_FILE, Eye, load_eye, save_eye
 from world.book.judge import Sighting
 
@@ -140,3 +144,28 @@ def test_a_beginning_that_is_none_is_refused(tmp_path: Path, more: tuple[str, ..
     asked = CliRunner().invoke(app, command)
     assert asked.exit_code == 2 and told in asked.output and len(asked.output.splitlines()) == 1
     assert not (tmp_path / "new").exists()
+
+
+def test_a_scorer_is_right_by_half_that_knows_nothing_and_fully_that_knows_all() -> None:
+    tokenizer = build_tokenizer(0, WORLDS["book"])
+    torch.manual_seed(0)
+    blind = make_clip(tokenizer, 128, width=32, layers=1, projection=32).eval()
+    found = scorer_accuracy(blind, tokenizer, PRIMER, 64, seed=1)
+    assert set(found) == {"noun", "colour"}
+    assert all(0.25 < each.rate < 0.75 and each.n == 64 for each in found.values())
+    assert scorer_accuracy(blind, tokenizer, PRIMER, 64, seed=1) == found
+
+
+def test_one_word_of_the_wrong_caption_is_wrong() -> None:
+    draw = random.Random(3)
+    for scene in draw_scenes(40, 5, 1.0, PRIMER):
+        for name, change in (("noun", other_noun), ("colour", other_colour)):
+            wrong = change(scene, PRIMER, draw)
+            if name == "colour" and all(thing.colour is None for thing in scene.things):
+                assert wrong is None
+                continue
+            assert wrong is not None
+            pairs = zip(scene.things, wrong.things, strict=True)
+            changed = [(getattr(a, name), getattr(b, name)) for a, b in pairs if a != b]
+            assert len(changed) == 1 and changed[0][0] != changed[0][1]
+            assert len({thing.noun for thing in wrong.things}) == len(wrong.things)
