@@ -129,7 +129,7 @@ def scorer_accuracy(
     draw = random.Random(seed)
     found = {}
     for name, change in (("noun", other_noun), ("colour", other_colour)):
-        pairs = []
+        pairs: list[tuple[Scene, str, str]] = []
         while len(pairs) < count:
             (scene,) = draw_scenes(1, draw.randrange(2**31), 1.0, contents)
             wrong = None if scene.worn else change(scene, contents, draw)
