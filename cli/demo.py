@@ -1,4 +1,4 @@
-"""`ebca demo`: a contact sheet of what the method does, drawn with the embedded model."""
+"""`ebca demo`: a contact sheet of what the methods do, drawn with the embedded model of real nouns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lib_ebca.studio import Picture, Studio, loading, pictures, plots, request, settings
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Recipe, Settings
+from lib_ebca.studio.recipe import Recipe, Settings
 from lib_ebca.studio.sheet import contact_sheet
 
 from . import progress
@@ -32,18 +32,19 @@ class Variant:
         return f"{self.label}: {self.directives}" if self.directives else self.label
 
 
-PROMPT = "a red circle and a blue square"
+MODEL = "primer"
+PROMPT = "a cat and a red car"
 PLAIN = Variant("plain")
-BCU = Variant("BCU", "<bcu:0.02:0.02>")
+BCU = Variant("BCU", "<bcu:0.005:0.01>")
 VARIANTS = (
     PLAIN,
     BCU,
-    Variant("boost", "<bcu:0.02:0.02> <boost:square:4>"),
-    Variant("swap", "<edit:a red circle and a green star:4>"),
-    Variant("removal", "<edit:a red circle:4> <edit:a blue square:-0.9>"),
-    Variant("backdrop", f"<edit:{PROMPT} on a black background:4>"),
+    Variant("subjects", "<excite:cat> <excite:car>"),
+    Variant("swap", "<edit:a dog and a red car:3>"),
+    Variant("removal", "<edit:a cat:2> <edit:a red car:-0.9>"),
+    Variant("backdrop", f"<edit:{PROMPT} at night:3>"),
 )
-# The embedded model's words are strong: at Stable Diffusion's usual guidance its shapes lose their corners.
+# The embedded models' words are strong: at Stable Diffusion's usual guidance what they draw loses its shape.
 EMBEDDED_GUIDANCE = 3.0
 SEEDS = range(1, 5)
 STEPS = 25
@@ -51,14 +52,12 @@ STEPS = 25
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("demo"),
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Another model than the embedded one.")
-    ] = EMBEDDED_DEFAULT,
+    model: Annotated[str, typer.Option("--model", "-m", help="Another model than the embedded one.")] = MODEL,
     steps: Annotated[int, typer.Option(help="Sampling steps of each picture.")] = STEPS,
 ) -> None:
-    """Draw a prompt plainly, with BCU, a boost and three edits, for several seeds, and plot the energies."""
+    """Draw a prompt plainly, with BCU, with subjects and with three edits, for several seeds, and plot the energies."""
     asked = settings.checked(Settings(model=model, steps=steps))
-    if model == EMBEDDED_DEFAULT:
+    if model == MODEL:
         asked = replace(asked, guidance=EMBEDDED_GUIDANCE)
     folder = pictures.output_folder(out)
     studio = Studio(loading.load(asked))
