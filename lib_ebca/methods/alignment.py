@@ -143,9 +143,9 @@ def published_replace_mapper(source: TokenRows, target: TokenRows) -> Tensor:
 def refine_mapper(source: TokenRows, target: TokenRows, published: bool = False) -> tuple[int, ...]:
     """The source's row that each of the target's belongs to, NO_PARTNER for what was put in.
 
-    Needleman-Wunsch over tokens: gap 0, match 1, mismatch -1; walking back prefers a step in the target, then in the
-    source. Padding belongs to the padding of the same row; ``published`` takes the same row even where the source, the
-    longer of the two, still has a word there.
+    Needleman-Wunsch over tokens: gap 0, match 1; a mismatch, -1 as published, never pays where gaps are free. Walking
+    back prefers a step in the target, then in the source. Padding belongs to the padding of the same row; ``published``
+    takes the same row even where the source, the longer of the two, still has a word there.
     """
     partners = _needleman_wunsch(source.ids[: source.used], target.ids[: target.used])
     last = len(source.ids) - 1
@@ -157,7 +157,7 @@ def _needleman_wunsch(source: Sequence[int], target: Sequence[int]) -> list[int]
     score = [[0] * (len(target) + 1) for _ in range(len(source) + 1)]
     for i, row in enumerate(source, 1):
         for j, column in enumerate(target, 1):
-            score[i][j] = max(score[i][j - 1], score[i - 1][j], score[i - 1][j - 1] + (1 if row == column else -1))
+            score[i][j] = max(score[i][j - 1], score[i - 1][j], score[i - 1][j - 1] + (row == column))
     partners = [NO_PARTNER] * len(target)
     i, j = len(source), len(target)
     while i and j:

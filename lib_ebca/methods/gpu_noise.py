@@ -17,15 +17,8 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _WEYL = (0x9E3779B9, 0xBB67AE85)
 _ROUNDS = 10
 _WORD = 0xFFFFFFFF
-
-
-def _single(value: float) -> float:
-    return torch.tensor(value, dtype=torch.float32).item()
-
-
 # cuRAND's constants, in the single precision that they have there.
-_UNIT = _single(2.3283064e-10)
-_TURN = _single(2.3283064e-10 * 6.2831855)
+_UNIT, _TURN = torch.tensor([2.3283064e-10, 2.3283064e-10 * 6.2831855], dtype=torch.float32).tolist()
 
 
 class GpuNoise:

@@ -38,7 +38,7 @@ class UnknownConceptError(VectorsError):
     def __init__(self, name: str, concepts: Iterable[str]) -> None:
         self.name, self.concepts = name, tuple(concepts)
         known = {each.lower(): each for each in self.concepts}
-        close = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(name.lower(), known, cutoff=0.5)
         self.nearest = known[close[0]] if close else None
         meant = f" (did you mean {self.nearest}?)" if self.nearest else ""
         super().__init__(f"there is no concept {name!r}{meant}: the vectors know {', '.join(self.concepts)}")

@@ -51,8 +51,8 @@ def subject_maps(attention: Tensor, text: Tensor, tokens: Sequence[int]) -> Tens
         (S, side, side).
     """
     shares = text_shares(attention.flatten(1, 2), text)
-    side = attention.shape[1]
-    return torch.stack([shares[subject, :, token].view(side, side) for subject, token in enumerate(tokens)])
+    maps = shares.unflatten(1, attention.shape[1:3])
+    return torch.stack([maps[subject, ..., token] for subject, token in enumerate(tokens)])
 
 
 def subject_scores(

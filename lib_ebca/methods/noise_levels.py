@@ -54,7 +54,7 @@ class NoiseTable:
         """Where a level lies among the trained ones: linear in log sigma between two of them, held at the ends."""
         log_sigma = sigma.log()
         last = len(self.log_sigmas) - 1
-        below = (torch.searchsorted(self.log_sigmas, log_sigma, right=True) - 1).clamp(0, last - 1)
+        below = (torch.searchsorted(self.log_sigmas, log_sigma) - 1).clamp(0, last - 1)
         low, high = self.log_sigmas[below], self.log_sigmas[below + 1]
         return below + ((log_sigma - low) / (high - low)).clamp(0, 1)
 
@@ -71,7 +71,7 @@ class ConsistencyTable(NoiseTable):
     `alphas_cumprod` holds them alone: every `stride`-th of the trained ones.
     """
 
-    stride: int = 20
+    stride: int
 
     @classmethod
     def within(cls, table: NoiseTable, levels: int = 50) -> ConsistencyTable:

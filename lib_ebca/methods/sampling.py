@@ -145,15 +145,15 @@ def dpmpp_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> C
 
 def dpmpp_2m(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ (2M), Lu et al. 2022, algorithm 2."""
-    before: Tensor | None = None
-    step_before = sigmas[0]
+    before: tuple[Tensor, Tensor] | None = None
     for sigma, target in pairwise(sigmas):
         latent, denoised = yield from denoise(latent, sigma)
         ahead, step = denoised, (sigma / target).log()
         if before is not None and target > 0:
-            ahead = denoised + step / step_before / 2 * (denoised - before)
+            seen, stride = before
+            ahead = denoised + step / stride / 2 * (denoised - seen)
         latent = towards(latent, ahead, sigma, target)
-        before, step_before = denoised, step
+        before = denoised, step
     return latent
 
 
@@ -169,25 +169,25 @@ def dpmpp_2m_sde_heun(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Dr
 
 def dpmpp_3m_sde(latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw) -> Conversation:
     """DPM-Solver++ (3M) for the stochastic equation."""
-    seen: list[Tensor] = []
-    steps: list[Tensor] = []
+    before: tuple[Tensor, Tensor] | None = None
+    earlier: tuple[Tensor, Tensor] | None = None
     for sigma, target in pairwise(sigmas):
         latent, denoised = yield from denoise(latent, sigma)
         if target == 0:
             return denoised
         step = (sigma / target).log()
         latent = _shrunk(latent, denoised, step)
-        if seen:
-            first = (denoised - seen[-1]) / (steps[-1] / step)
-            slope = first
-            if len(seen) > 1:
-                near, far = steps[-1] / step, steps[-2] / step
-                bend = first - (seen[-1] - seen[-2]) / far
+        if before is not None:
+            seen, near = before[0], before[1] / step
+            first = slope = (denoised - seen) / near
+            if earlier is not None:
+                far = earlier[1] / step
+                bend = first - (seen - earlier[0]) / far
                 slope = first + bend * near / (near + far)
                 latent = latent - (_heun_weight(step) / (2 * step) - 0.5) * bend / (near + far)
             latent = latent + _heun_weight(step) * slope
         latent = latent + draw(sigma, target) * target * (1 - (-2 * step).exp()).sqrt()
-        seen, steps = [*seen[-1:], denoised], [*steps[-1:], step]
+        earlier, before = before, (denoised, step)
     return latent
 
 
@@ -230,8 +230,7 @@ def _midpoint(latent: Tensor, denoised: Tensor, sigma: Tensor, target: Tensor, d
 def _multistep_sde(
     latent: Tensor, sigmas: Tensor, denoise: Denoise, draw: Draw, weight: Callable[[Tensor], Tensor]
 ) -> Conversation:
-    before: Tensor | None = None
-    step_before = sigmas[0]
+    before: tuple[Tensor, Tensor] | None = None
     for sigma, target in pairwise(sigmas):
         latent, denoised = yield from denoise(latent, sigma)
         if target == 0:
@@ -239,9 +238,10 @@ def _multistep_sde(
         step = (sigma / target).log()
         latent = _shrunk(latent, denoised, step)
         if before is not None:
-            latent = latent + weight(step) * (step / step_before) * (denoised - before)
+            seen, stride = before
+            latent = latent + weight(step) * (step / stride) * (denoised - seen)
         latent = latent + draw(sigma, target) * target * (1 - (-2 * step).exp()).sqrt()
-        before, step_before = denoised, step
+        before = denoised, step
     return latent
 
 

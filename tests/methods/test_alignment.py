@@ -126,3 +126,55 @@ def test_padding_beyond_the_source_belongs_to_its_last_row() -> None:
 
 def test_prompts_without_a_token_in_common_have_no_partners() -> None:
     assert refine_mapper(TokenRows((2, 3), (), 2, 2), TokenRows((4, 5), (), 2, 2)) == (NO_PARTNER, NO_PARTNER)
+
+
+def test_each_way_is_the_mapper_of_its_name() -> None:
+    source, target, longer = prompt(A, LION, SITS), prompt(A, LASAGNE, SITS), prompt(A, LION, ON, SITS)
+    for published, mapper in ((False, replace_mapper), (True, published_replace_mapper)):
+        found = aligned(source, target, "replace", published)
+        assert torch.equal(found.route, mapper(source, target)) and not found.own.any()
+    assert torch.equal(aligned(source, target).route, replace_mapper(source, target))
+    found = aligned(source, target, "refine")
+    partners = refine_mapper(source, target)
+    assert found.route.nonzero().tolist() == sorted([p, row] for row, p in enumerate(partners) if p != NO_PARTNER)
+    assert found.route.sum(0).tolist() == [1.0 - own for own in found.own.tolist()]
+    assert found.own.tolist() == [float(partner == NO_PARTNER) for partner in partners]
+    assert torch.equal(aligned(source, longer).route, aligned(source, longer, "refine").route)
+    with pytest.raises(ValueError, match="way is 'swap': it should be auto, replace or refine"):
+        aligned(source, target, "swap")
+
+
+def test_where_the_source_is_longer_the_published_padding_takes_its_words() -> None:
+    source, target = prompt(A, LION, SITS, ON), prompt(A, ON)
+    assert (source.used, target.used) == (6, 4)
+    assert refine_mapper(source, target) == (0, 1, 4, 5, 6, 6, *range(6, CHUNK))
+    assert refine_mapper(source, target, published=True) == (0, 1, 4, 5, *range(4, CHUNK))
+    assert aligned(source, target, "refine").route[:, 4].argmax() == 6
+    assert aligned(source, target, "refine", published=True).route[:, 4].argmax() == 4
+
+
+def test_the_published_mapper_spreads_the_words_that_differ_alone() -> None:
+    """Written out: equal words, a word of one token for one of two, and (j, j) after the last of them."""
+    mapper = published_replace_mapper(prompt(A, LION, SITS), prompt(A, LASAGNE, SITS))
+    expected = torch.zeros(CHUNK, CHUNK, dtype=torch.float64)
+    expected[0, 0] = expected[1, 1] = 1.0
+    expected[2, 2:4] = 0.5
+    for place in range(4, CHUNK):
+        expected[place, place] = 1.0
+    assert torch.equal(mapper, expected)
+    twice = published_replace_mapper(prompt(A, LION, SITS, ON), prompt(A, LASAGNE, SITS, GRASS))
+    expected = torch.zeros(CHUNK, CHUNK, dtype=torch.float64)
+    expected[0, 0] = expected[1, 1] = expected[3, 4] = expected[4, 5] = 1.0
+    expected[2, 2:4] = 0.5
+    for place in range(6, CHUNK):
+        expected[place, place] = 1.0
+    assert torch.equal(twice, expected)
+
+
+def test_of_alignments_as_good_the_walk_back_steps_in_the_target_first() -> None:
+    def rows(*ids: int) -> TokenRows:
+        return TokenRows(ids, (), len(ids), len(ids))
+
+    assert refine_mapper(rows(2, 3), rows(2, 2, 3, 3)) == (0, NO_PARTNER, 1, NO_PARTNER)
+    assert refine_mapper(rows(2, 2, 3, 3), rows(2, 3)) == (0, 2)
+    assert refine_mapper(rows(2, 3), rows(3, 2)) == (1, NO_PARTNER)

@@ -14,6 +14,7 @@ from lib_ebca.methods.attend_and_excite import (
     excite,
     losses,
     pull,
+    scores_of_maps,
     step_size,
     subject_scores,
 )
@@ -175,3 +176,56 @@ def test_a_stop_is_heard_within_a_refinement() -> None:
 def test_an_unknown_rule_is_refused(field: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is 'median': it should be one of max, mean"):
         Objective(**{field: "median"})
+
+
+def test_a_loss_at_its_target_is_refined_no_more() -> None:
+    """From above it the first one below ends the refinement; one that is there from the start begins none."""
+    _, (there, above) = excite(torch.tensor([0.5, 1.0]).view(2, 1, 1, 1), [Ask(0.5, False)] * 2, halving([]))
+    assert (there.loss, there.updates, there.refinements) == (0.5, (), 0)
+    assert (above.loss, above.updates, above.refinements) == (1.0, (1.0, 0.5), 2)
+
+
+def test_what_nobody_asked_of_is_told_as_left_alone() -> None:
+    _, (moved,) = excite(torch.ones(1, 1, 1, 1), [Ask(None, False)], halving([]))
+    assert math.isnan(moved.loss)
+    assert (moved.updates, moved.refinements, moved.finite) == ((), 0, True)
+
+
+def test_where_nothing_is_lost_nothing_is_moved() -> None:
+    def measure(latents: Tensor, rows: list[int]) -> Measured:
+        return Measured((0.0, 0.001), torch.full_like(latents, 0.25))
+
+    latents, moved = excite(torch.ones(2, 1, 1, 1), [Ask(None, True)] * 2, measure)
+    assert latents.flatten().tolist() == [1.0, 0.75]
+    assert [each.updates for each in moved] == [(), (0.001,)]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_ends_the_rows_changes(loss: float) -> None:
+    measured = iter([0.9, loss])
+
+    def measure(latents: Tensor, rows: list[int]) -> Measured:
+        return Measured((next(measured),), latents / 2)
+
+    latents, (moved,) = excite(torch.ones(1, 1, 1, 1), [Ask(0.1, True)], measure)
+    assert float(latents) == 0.5
+    assert (moved.loss, moved.updates, moved.refinements, moved.finite) == (0.9, (0.9,), 1, False)
+
+
+def test_no_more_than_twenty_refinements_unless_told() -> None:
+    _, (moved,) = excite(torch.ones(1, 1, 1, 1, dtype=torch.float64), [Ask(0.0, False)], halving([]))
+    assert moved.refinements == len(moved.updates) == 20
+
+
+def test_the_default_objective_is_the_published_one() -> None:
+    assert Objective() == Objective("max", "max", "published")
+    given = torch.eye(3, dtype=torch.float64).unsqueeze(0)
+    plain = scores_of_maps(given, [1], Objective(), None, None)
+    blurred = scores_of_maps(given, [1], Objective(), "gaussian", None)
+    assert float(plain) == 1.0
+    assert float(blurred) == float(smoothed(given, smoothing_kernel("gaussian", dtype=torch.float64)).max()) < 1.0
+
+
+def test_an_unknown_kernel_is_refused() -> None:
+    with pytest.raises(ValueError, match="kernel is 'box': it should be one of published, gaussian"):
+        smoothing_kernel("box")

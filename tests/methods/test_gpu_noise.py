@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
-from lib_ebca.methods.gpu_noise import GpuNoise
+from lib_ebca.methods.gpu_noise import GpuNoise, _philox
 
 DRAWN = {
     0: (
@@ -37,3 +39,14 @@ def test_a_tensor_is_filled_row_by_row() -> None:
 def test_they_are_normal() -> None:
     drawn = GpuNoise(1)((4, 64, 64))
     assert drawn.dtype == torch.float32 and abs(float(drawn.mean())) < 0.02 and abs(float(drawn.std()) - 1) < 0.02
+
+
+@pytest.mark.parametrize(("seed", "place"), [(7437751, 3), (2879409, 3)])
+def test_next_to_nothing_is_drawn_from_the_middle_of_its_unit(seed: int, place: int) -> None:
+    """Where a word is small, of the length or of the angle, the half unit that is added to it is seen."""
+    nothing = torch.zeros(1, dtype=torch.int64)
+    words = [int(each) for each in _philox([nothing, nothing, nothing + place, nothing], (seed, 0))]
+    assert min(words) < 100
+    length, angle = ((word + 0.5) / 2**32 for word in words)
+    expected = math.sqrt(-2 * math.log(length)) * math.sin(2 * math.pi * angle)
+    assert float(GpuNoise(seed)((place + 1,))[place]) == pytest.approx(expected, rel=1e-6)

@@ -121,3 +121,33 @@ def test_rare_votes_are_shared_like_others() -> None:
     torch.testing.assert_close(ranking(torch.tensor([[0.3], [0.1]])), torch.tensor([[0.75], [0.25]]).double())
     assert torch.equal(ranking(torch.zeros(2, 3), 0.1), torch.full((2, 3), 0.5, dtype=torch.float64))
     torch.testing.assert_close(relevance(torch.tensor([[1, 0], [9, 10]]))[0], torch.tensor([2.0, 0.0]).double())
+
+
+def test_a_word_of_one_column_is_that_column() -> None:
+    query, key = noise(1, 2, 5, 4), noise(1, 2, 3, 4, seed=1)
+    found = similarity(query, key, torch.tensor([[START, 1, 0]]), 3, scale=0.7)
+    probabilities = (0.7 * query[0] @ key[0].mT).softmax(-1).mean(1)
+    torch.testing.assert_close(found[0, :, 0], probabilities[:, 2])
+    torch.testing.assert_close(found[0, :, 1], probabilities[:, 1])
+    assert not found[0, :, 2].any()  # nobody's column
+
+
+def test_where_each_name_stands() -> None:
+    assert position("down_blocks.1.attentions.0.transformer_blocks.2.attn2") == (0, 1, 0, 2)
+    assert position("mid_block.attentions.0.transformer_blocks.3.attn2") == (1, 0, 0, 3)
+    assert position("up_blocks.2.attentions.1.transformer_blocks.0.attn2") == (2, 2, 1, 0)
+    assert position("input_blocks.4.1.transformer_blocks.0.attn2") == (0, 4, 1, 0)
+    assert position("middle_block.1.transformer_blocks.5.attn2") == (1, 1, 0, 5)
+    assert position("output_blocks.11.1.transformer_blocks.0.attn2") == (2, 11, 1, 0)
+
+
+def test_labels_count_the_layers_of_each_part_from_nought() -> None:
+    down, middle, up = ("down_blocks.0.attentions", "mid_block.attentions", "up_blocks.1.attentions")
+    heads = {f"{part}.{number}.transformer_blocks.0.attn2": 2 - number for part in (up, down) for number in (1, 0)}
+    heads[f"{middle}.0.transformer_blocks.0.attn2"] = 1
+    assert labels(heads) == [
+        *("down, layer: 0, head: 0", "down, layer: 0, head: 1", "down, layer: 1, head: 0"),
+        "mid, layer: 0, head: 0",
+        *("up, layer: 0, head: 0", "up, layer: 0, head: 1", "up, layer: 1, head: 0"),
+    ]
+    assert list(columns(heads).values()) == [slice(0, 2), slice(2, 3), slice(3, 4), slice(4, 6), slice(6, 7)]

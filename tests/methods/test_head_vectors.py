@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
 import pickle
+import zlib
 from pathlib import Path
 
 import pytest
@@ -189,3 +191,73 @@ def test_deep_endless_and_crowded_files_are_refused(measured: HeadVectors, tmp_p
 
 def test_letters_of_all_languages_are_written_as_they_are(measured: HeadVectors) -> None:
     assert '"Größe"' in dataclasses.replace(measured, concepts=("Größe", "Farbe")).to_text()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "fits"),
+    [
+        ("heads", [1000], True),
+        ("heads", [1001], False),
+        ("heads", [1], True),
+        ("done", [0, 10**9], True),
+        ("done", [-1], False),
+        ("done", [10**9 + 1], False),
+    ],
+)
+def test_numbers_up_to_their_bounds_are_taken(tmp_path: Path, field: str, value: list[int], fits: bool) -> None:
+    heads = tuple(value) if field == "heads" else (1,)
+    told = {"done": value} if field == "done" else {}
+    counts = torch.ones(1, 1, sum(heads))
+    HeadVectors.counted(["Shape"], counts, heads, "made up", told).write(tmp_path / "v.json")
+    if fits:
+        back = read(tmp_path / "v.json")
+        assert (back.heads, back.measured) == (heads, told)
+    else:
+        with pytest.raises(VectorsError, match=f"damaged.*{field} should be a list"):
+            read(tmp_path / "v.json")
+
+
+def test_a_table_of_more_than_a_quarter_of_a_gigabyte_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    data = json.loads(HeadVectors.counted(["A", "B"], torch.ones(1, 2, 4), (4,), "made up", {}).to_text())
+    for evaluations, sentence in ((2**23, "other than 268435456 bytes"), (2**23 + 1, r"a table of 268435488 bytes\)")):
+        data["counts"]["shape"][0] = evaluations
+        (tmp_path / "v.json").write_text(json.dumps(data), encoding="utf-8")
+        with pytest.raises(VectorsError, match=sentence):
+            read(tmp_path / "v.json")
+
+
+@pytest.mark.parametrize("change", [-4, 4])
+def test_a_table_is_as_long_as_it_says(measured: HeadVectors, tmp_path: Path, change: int) -> None:
+    data = json.loads(measured.to_text())
+    raw = zlib.decompress(base64.b64decode(data["counts"]["zlib"]))
+    raw = raw[:change] if change < 0 else raw + bytes(change)
+    data["counts"]["zlib"] = base64.b64encode(zlib.compress(raw)).decode("ascii")
+    (tmp_path / "v.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(VectorsError, match="other than 48 bytes"):
+        read(tmp_path / "v.json")
+
+
+def test_relevances_are_written_where_no_votes_are_known(tmp_path: Path) -> None:
+    """They may be below nought, unlike votes."""
+    table = torch.tensor([[2.0, -0.5, 1.5]])
+    HeadVectors(("Shape",), table, (2, 1), "made up").write(tmp_path / "v.json")
+    back = read(tmp_path / "v.json")
+    assert torch.equal(back.relevance, table)
+    assert (back.counts, dict(back.measured)) == (None, {})
+
+
+@pytest.mark.parametrize("change", [{"dtype": "float32"}, {"shape": [2, 3]}, {"shape": [2, 0, 3]}, {"shape": "223"}])
+def test_a_table_says_what_it_is(measured: HeadVectors, tmp_path: Path, change: dict[str, object]) -> None:
+    data = json.loads(measured.to_text())
+    data["counts"] |= change
+    (tmp_path / "v.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(VectorsError, match=r"damaged.*the table should be (of int32|one of 2 concepts and 3 heads)"):
+        read(tmp_path / "v.json")
+
+
+def test_a_name_like_none_is_answered_without_a_guess() -> None:
+    with pytest.raises(UnknownConceptError, match=r"no concept 'qqqq': the vectors know") as caught:
+        published(SD1).row("qqqq")
+    assert caught.value.nearest is None
+    assert UnknownConceptError("abxx", ["ABCD"]).nearest == "ABCD"
+    assert UnknownConceptError("abxxx", ["ABCD"]).nearest is None

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from lib_ebca.methods.head_weighted_maps import SIDE, pooled
+from lib_ebca.methods.attend_and_excite import Objective
+from lib_ebca.methods.head_weighted_maps import SIDE, pooled, subject_scores
 from lib_ebca.methods.maps import smoothed, smoothing_kernel
 
 
@@ -61,3 +62,38 @@ def test_a_point_is_smoothed_to_the_kernel(size: int) -> None:
     half = size // 2
     torch.testing.assert_close(found[0, 4 - half : 5 + half, 4 - half : 5 + half], kernel)
     assert found.sum() == pytest.approx(1)
+
+
+def test_layers_of_other_sides_are_blurred_along_those_that_are_made_smaller() -> None:
+    """24 is no whole halving of 8; 4 rows are made more."""
+    probabilities = torch.rand(1, 4 * 24, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    found = pooled(probabilities, (4, 24), torch.ones(1, 1, dtype=torch.float64))
+    maps = probabilities[0].T.unflatten(-1, (4, 24))
+    mirrored = F.pad(maps, (2, 2), mode="reflect")
+    blurred = sum(weight * mirrored[..., tap : tap + 24] for tap, weight in enumerate(line(5, 1.1)))
+    assert isinstance(blurred, Tensor)
+    expected = F.interpolate(blurred[None], (SIDE, SIDE), mode="bicubic", align_corners=False)[0]
+    torch.testing.assert_close(found[0].permute(2, 0, 1), expected)
+
+
+@pytest.mark.parametrize("kernel", ["published", "gaussian", None])
+@pytest.mark.parametrize("masked", [False, True])
+def test_scores_are_the_largest_share_of_each_tokens_own_map(kernel: str | None, masked: bool) -> None:
+    """Two subjects, the second of two tokens; each token is looked for in the map of its own subject."""
+    attention = torch.rand(2, SIDE, SIDE, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(2)) / 50
+    text = torch.tensor([False, True, True, True, False])
+    mask = torch.zeros(SIDE, SIDE, dtype=torch.float64)
+    mask[2:5, 1:4] = 0.5
+
+    def largest(subject: int, token: int) -> float:
+        shares = (100 * attention[subject, ..., 1:4]).softmax(-1)[None, ..., token - 1]
+        if kernel is not None:
+            shares = smoothed(shares, smoothing_kernel("gaussian", dtype=torch.float64))
+        return float((shares * mask if masked else shares).max())
+
+    given, within = [[2], [1, 3]], mask if masked else None
+    parts = [largest(0, 2), largest(1, 1), largest(1, 3)]
+    best = subject_scores(attention, text, given, Objective(kernel=kernel), within)
+    assert best.tolist() == pytest.approx([parts[0], max(parts[1:])])
+    mean = subject_scores(attention, text, given, Objective(tokens="mean", kernel=kernel), within)
+    assert mean.tolist() == pytest.approx([parts[0], sum(parts[1:]) / 2])

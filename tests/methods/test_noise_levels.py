@@ -8,7 +8,18 @@ import math
 import pytest
 import torch
 
-from lib_ebca.methods.noise_levels import ConsistencyTable, NoiseTable, align_your_steps, kl_optimal, sgm_uniform
+from lib_ebca.methods.noise_levels import (
+    ConsistencyTable,
+    NoiseTable,
+    align_your_steps,
+    exponential,
+    karras,
+    kl_optimal,
+    sgm_uniform,
+    simple,
+    uniform,
+)
+from lib_ebca.methods.noise_levels import ddim as of_ddim_levels
 from lib_ebca.methods.noise_levels import timesteps as of_ddim
 
 TABLE = NoiseTable.of_betas(torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2)
@@ -74,3 +85,49 @@ def test_beyond_the_distilled_timesteps_are_the_outermost_levels() -> None:
     lowest, largest = DISTILLED.sigmas[0], DISTILLED.sigmas[-1]
     found = [DISTILLED.sigma(torch.tensor(timestep)) for timestep in (0.0, 19.0, 999.0, 2000.0)]
     torch.testing.assert_close(torch.stack(found), torch.stack([lowest, lowest, largest, largest]))
+
+
+def test_levels_beyond_the_trained_ones_are_held_at_the_ends() -> None:
+    levels = torch.stack([TABLE.sigmas[0] / 2, *TABLE.sigmas[[0, 1, 998, 999]], 2 * TABLE.sigmas[999]])
+    assert TABLE.timestep(levels).tolist() == [0.0, 0.0, 1.0, 998.0, 999.0, 999.0]
+    assert (TABLE.first, TABLE.last) == (0, 999)
+
+
+@pytest.mark.parametrize("place", [0, 500, 998])
+def test_between_two_timesteps_lies_the_mean_of_their_logarithms(place: int) -> None:
+    between = (TABLE.sigmas[place] * TABLE.sigmas[place + 1]).sqrt()
+    torch.testing.assert_close(TABLE.sigma(torch.tensor(place + 0.5)), between)
+    assert TABLE.timestep(between).item() == pytest.approx(place + 0.5, abs=0.02)
+    quarter = TABLE.log_sigmas[place] * 0.75 + TABLE.log_sigmas[place + 1] * 0.25
+    torch.testing.assert_close(TABLE.sigma(torch.tensor(place + 0.25)), quarter.exp())
+
+
+def test_a_table_is_what_its_betas_leave() -> None:
+    table = NoiseTable.of_betas(torch.tensor([0.5, 0.2], dtype=torch.float64))
+    assert table.alphas_cumprod.dtype == torch.float32
+    torch.testing.assert_close(table.alphas_cumprod, torch.tensor([0.5, 0.4]))
+    torch.testing.assert_close(table.sigmas, torch.tensor([1.0, 1.5]).sqrt())
+    torch.testing.assert_close(
+        table.picture(torch.tensor(3.0), torch.tensor(2.0), torch.tensor(0.5)), torch.tensor(2.0)
+    )
+
+
+def test_simple_takes_every_so_many_levels_from_the_last() -> None:
+    places = [999, 666, 333]  # 1000 / 3 is cut off
+    assert torch.equal(simple(3, TABLE), torch.cat([TABLE.sigmas[places], torch.zeros(1)]))
+
+
+def test_ddims_levels_are_those_of_its_timesteps() -> None:
+    assert torch.equal(of_ddim_levels(4, TABLE), torch.cat([TABLE.sigmas[[751, 501, 251, 1]], torch.zeros(1)]))
+    assert len(of_ddim_levels(6, TABLE)) == 7 + 1  # a stride of 166
+    few = NoiseTable(TABLE.alphas_cumprod[:4])
+    assert torch.equal(of_ddim_levels(9, few), torch.cat([few.sigmas[1:].flip(0), torch.zeros(1)]))
+
+
+def test_uniform_karras_and_exponential_between_the_outermost_levels() -> None:
+    low, high = (float(TABLE.sigmas[place]) for place in (0, -1))
+    torch.testing.assert_close(uniform(3, TABLE), torch.tensor([high, float(TABLE.sigma(torch.tensor(499.5))), low, 0]))
+    torch.testing.assert_close(exponential(3, TABLE), torch.tensor([high, (low * high) ** 0.5, low, 0]))
+    middle = ((high ** (1 / 7) + low ** (1 / 7)) / 2) ** 7
+    torch.testing.assert_close(karras(3, TABLE), torch.tensor([high, middle, low, 0]))
+    torch.testing.assert_close(karras(3, TABLE, rho=1.0), torch.tensor([high, (high + low) / 2, low, 0]))

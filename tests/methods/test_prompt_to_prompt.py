@@ -76,3 +76,27 @@ def test_the_published_threshold_is_a_share_of_three_tenths() -> None:
 def test_blending_keeps_the_source_where_nothing_was_asked() -> None:
     source, edit = torch.full((2, 1, 2), 1.0), torch.full((2, 1, 2), 4.0)
     assert blended(source, edit, torch.tensor([[True, False]])).tolist() == [[[4.0, 1.0]], [[4.0, 1.0]]]
+
+
+def test_what_is_at_the_threshold_is_left_out() -> None:
+    source = torch.zeros(8, 8)
+    source[0, 0], source[0, 7], source[7, 7] = 2.0, 1.0, 1.125
+    mask = blend_mask(source, source, (8, 8), 0.5)
+    assert not mask[0, 7] and mask[7, 7]
+
+
+def test_a_pass_has_a_row_for_the_spare_evaluation() -> None:
+    table = cross_windows(2, 3, (0.0, 1.0), [])
+    assert table.tolist() == [[1.0] * 3] * 3
+    assert table.dtype == torch.float64
+
+
+def test_kept_columns_are_the_own_maps_within_the_window_too() -> None:
+    ones = torch.ones(3, dtype=torch.float64)
+    found = mixture(TURNED, ones, kept=[0, 2])
+    assert found.route.tolist() == [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert found.own.tolist() == [1, 0, 1]
+    half = mixture(TURNED, 0.5 * ones)
+    assert half.route.tolist() == [[0, 0.5, 0], [0.5, 0, 0], [0, 0, 0]]
+    assert half.own.tolist() == [0.5, 0.5, 1]
+    assert TURNED.route[1, 0] == 1 and TURNED.own[0] == 0  # what was given stays as it is
