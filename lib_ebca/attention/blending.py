@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from lib_ebca.attention.following import FollowedRows, Follower
-from lib_ebca.methods.prompt_to_prompt import blend_mask, blended, window
+from lib_ebca.methods.prompt_to_prompt import blend_mask, blended
 
 
 def look(
@@ -60,7 +60,7 @@ def blended_latents(follower: Follower, latents: Tensor, evaluation: int) -> Ten
         blend = following.blend
         if blend is None or picture not in follower.sums:
             continue
-        if evaluation < window((blend.start, 1.0), follower.steps).start:
+        if evaluation < int(blend.start * follower.steps):
             continue
         shape = follower.shape(blend.pixels, size)
         source, own = (each.view(shape).float() for each in follower.sums[picture])

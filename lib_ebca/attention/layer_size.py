@@ -14,8 +14,8 @@ def layer_size(pixels: int, height: int, width: int) -> tuple[int, int]:
         UnknownSizeError: no number of halvings gives that many pixels.
     """
     latent = f"{height} x {width}"
-    for _ in range(16):
-        if height * width == pixels:
-            return height, width
+    while height * width > max(pixels, 1):
         height, width = (height + 1) // 2, (width + 1) // 2
-    raise UnknownSizeError(f"a layer of {pixels} pixels does not come from halving a latent of {latent}")
+    if height * width != pixels:
+        raise UnknownSizeError(f"a layer of {pixels} pixels does not come from halving a latent of {latent}")
+    return height, width

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from lib_ebca.attention.acted import acted
 from lib_ebca.attention.picture import Timetable
 from lib_ebca.language.directives import parse
@@ -31,3 +33,25 @@ def test_a_pass_that_was_cut_short_shows() -> None:
 def test_what_does_not_act_in_layers_is_not_told() -> None:
     assert told("a cat <excite:cat>") == ""
     assert acted(Plan(), [], 0) == ""
+
+
+def test_an_update_acts_by_either_of_its_parts() -> None:
+    assert "update (0, 0.02) in 5 of 10" in told("<bcu:0:0.02:until=0.5>")
+    assert "update (0.01, 0) in 5 of 10" in told("<bcu:0.01:0:until=0.5>")
+
+
+def test_parts_at_rest_are_not_told() -> None:
+    assert told("<bcu:0:0> <edit:dog:0>") == ""
+    assert "edit hat" in told("<edit:dog:0> <edit:hat:0.5>") and "dog" not in told("<edit:dog:0> <edit:hat:0.5>")
+
+
+@pytest.mark.parametrize(("length", "whole"), [(40, True), (41, False)])
+def test_long_edits_are_told_in_short(length: int, whole: bool) -> None:
+    text = "ab" * (length // 2) + "c" * (length % 2)
+    assert (f"edit {text} (+0.75)" in told(f"<edit:{text}:0.75>")) is whole
+
+
+def test_every_word_of_a_boost_is_told() -> None:
+    assert "update (0.01, 0.02, cat at 2, dog#2 at 0.5) in 10 of 10" in told(
+        "a cat dog dog <bcu:0.01:0.02> <boost:cat:2> <boost:dog#2:0.5>"
+    )

@@ -167,3 +167,48 @@ def test_what_answers_with_nan_is_refused() -> None:
     to_k.weight.data[0, 0] = torch.nan
     with pytest.raises(NotLinearError):
         key_matrix(to_k, noise(1, 1, TEXT))
+
+
+class Bent(nn.Module):
+    """A projection that answers everything but nought and the unit vectors with so much more of its first key.
+
+    The probe's ends are -1 and 1, and the first key is the sum of what a projection of ones makes of it.
+    """
+
+    def __init__(self, more: float, dtype: torch.dtype, offset: float = 0.0) -> None:
+        super().__init__()
+        self.more, self.offset = more, offset
+        self.weight = nn.Parameter(torch.eye(TEXT, dtype=dtype), requires_grad=False)
+
+    def forward(self, context: Tensor) -> Tensor:
+        mixed = ((context != 0).sum(-1, keepdim=True) > 1).to(context.dtype)
+        return context @ self.weight + self.offset + self.more * mixed
+
+
+@pytest.mark.parametrize(
+    ("dtype", "limit"), [(torch.float64, 1e-3), (torch.float32, 1e-3), (torch.bfloat16, 4 * 2.0**-7)]
+)
+def test_how_far_an_answer_may_lie_from_the_matrix(dtype: torch.dtype, limit: float) -> None:
+    """A thousandth of the largest that an answer can be, or four times what the type rounds to, if that is more."""
+    like = torch.zeros(1, 1, TEXT, dtype=dtype)
+    assert key_matrix(Bent(0.9 * limit, dtype), like).shape == (TEXT, TEXT)
+    with pytest.raises(NotLinearError, match="Bent is not a linear map"):
+        key_matrix(Bent(1.15 * limit, dtype), like)
+
+
+def test_a_large_bias_is_part_of_what_an_answer_can_be() -> None:
+    like = torch.zeros(1, 1, TEXT, dtype=torch.float32)
+    matrix = key_matrix(Bent(5e-3, torch.float32, offset=9.0), like)
+    torch.testing.assert_close(matrix, torch.eye(TEXT), rtol=0, atol=1e-5)
+
+
+def test_a_projection_of_noughts_is_linear() -> None:
+    to_k = nn.Sequential(linear())
+    to_k[0].weight.data.zero_()
+    assert not adjoint(to_k, noise(1, 1, TEXT))(noise(1, 2, WIDTH)).any()
+
+
+def test_a_projection_that_knows_its_adjoint_is_asked_for_it() -> None:
+    to_k = linear()
+    vars(to_k)["adjoint"] = lambda like: lambda step: step.sum() + like.shape[-1]
+    assert float(adjoint(to_k, noise(1, 1, TEXT))(torch.ones(3))) == 3 + TEXT

@@ -107,3 +107,66 @@ def test_strengths_without_a_positive_denominator_are_refused() -> None:
     values = [Values(0, 0, "published", (-1.0,), (0.0,), (0.0,))]
     with pytest.raises(ValueError, match="more than -1"):
         moment([Picture((noise(5, TEXT),))], values, Rows.plain(1), noise(1, 5, TEXT))
+
+
+def test_what_is_one_for_all_is_not_laid_out() -> None:
+    """None is the published prior, no pull, no prior, and an output that is all of the main one."""
+    for prior, norm, scales in (("published", 0.4, None), ("paper", 0.4, [[0.5]] * 2), ("paper", 0.0, [[0.5]] * 2)):
+        now = moment([Picture()], [Values(0.2, norm, prior)], Rows.guided(1), noise(2, 5, TEXT))
+        assert now.update is not None and now.update.attn is not None
+        found = None if now.update.prior_scale is None else now.update.prior_scale.tolist()
+        assert (found, now.update.norm is None) == (scales, norm == 0.0)
+        assert (now.weight, now.groups, now.factors) == (None, (), None)
+    idle = moment([Picture()], [Values()], Rows.guided(1), noise(2, 5, TEXT))
+    assert idle.update is None
+    alone = moment([Picture()], [Values(0.0, 0.4)], Rows.guided(1), noise(2, 5, TEXT))
+    assert alone.update is not None and alone.update.attn is None
+    assert alone.update.norm is not None and alone.update.norm.flatten().tolist() == [0.4, 0.4]
+
+
+def test_rows_without_edits_keep_all_of_their_output() -> None:
+    pictures = [Picture((noise(5, TEXT),)), Picture()]
+    values = [Values(0.1, 0.0, "published", (0.25,), (0.0,), (0.0,)), Values()]
+    now = moment(pictures, values, Rows.guided(2), noise(4, 5, TEXT))
+    assert now.weight is not None
+    assert now.weight.flatten().tolist() == pytest.approx([0.8, 1.0, 0.8, 1.0])
+
+
+@pytest.mark.parametrize("drift", [False, True])
+@pytest.mark.parametrize(
+    ("values", "members"),
+    [
+        (Values(strengths=(0.5,), edit_attn=(0.0,), edit_norm=(0.0,)), [0]),
+        (Values(0.1, strengths=(0.5,), edit_attn=(0.0,), edit_norm=(0.0,)), [None, 0]),
+        (Values(0.0, 0.1, strengths=(0.5,), edit_attn=(0.0,), edit_norm=(0.0,)), [None, 0]),
+        (Values(strengths=(0.5,), edit_attn=(0.1,), edit_norm=(0.0,)), [None, 0]),
+        (Values(strengths=(0.5,), edit_attn=(0.0,), edit_norm=(0.1,)), [None, 0]),
+        (Values(strengths=(0.0,), edit_attn=(0.1,), edit_norm=(0.0,)), []),
+        (Values(strengths=(0.0,), edit_attn=(0.0,), edit_norm=(0.1,)), []),
+        (Values(0.1, strengths=(0.0,), edit_attn=(0.0,), edit_norm=(0.0,)), []),
+        (Values(0.1), []),
+    ],
+)
+def test_whose_contexts_are_read(values: Values, members: list[int | None], drift: bool) -> None:
+    """Without drift those that have a share and can differ from the main one; with it also those that will have one."""
+    pictures = [Picture((noise(5, TEXT),) * len(values.strengths))]
+    now = moment(pictures, [values], Rows.guided(1), noise(2, 5, TEXT), drift)
+    found = [member.edit for group in now.groups for member in group.members]
+    if drift and values.strengths:
+        moves = bool(values.strengths[0] or values.edit_attn[0] or values.edit_norm[0])
+        members = [None, 0] if moves else [None]
+    assert sorted(found, key=str) == sorted(members, key=str)
+
+
+def test_boosts_of_no_pull_are_nothing() -> None:
+    now = moment([Picture(boosts=(2.0,))], [Values(0.0, 0.4)], Rows.guided(1), noise(2, 5, TEXT))
+    assert now.update is not None and now.update.attn is None
+
+
+def test_rows_that_do_not_follow_one_another_are_numbered() -> None:
+    pictures = [Picture((noise(5, TEXT),)), Picture(), Picture((noise(5, TEXT),))]
+    at_rest = Values(0, 0, "published", (0.5,), (0.0,), (0.0,))
+    (group,) = moment(pictures, [at_rest, Values(), at_rest], Rows.plain(3), noise(3, 5, TEXT)).groups
+    assert isinstance(group.rows, torch.Tensor) and group.rows.tolist() == [0, 2]
+    (group,) = moment(pictures[1:], [Values(), at_rest], Rows.plain(2), noise(2, 5, TEXT)).groups
+    assert group.rows == slice(1, 2)

@@ -101,3 +101,33 @@ def test_what_is_told_of_a_picture_is_its_own() -> None:
         "Subjects: the latent was moved in 1 step, refined 0 times; scores cat 0.50 to 0.60.",
     )
     assert subjects_told(records, 2) == ()
+
+
+def test_a_subject_is_as_published_unless_it_says_so() -> None:
+    cat = Subject("cat", (1,))
+    assert (cat.scale, cat.until, cat.refine, cat.heads) == (20.0, 0.5, True, ())
+    assert (Subjects().subjects, Subjects().text) == ((), ())
+
+
+def test_a_prompt_of_two_chunks_has_the_columns_of_both() -> None:
+    tokenizer = tiny_text.tokenizer()
+    tokenised = tokenise(tokenizer, "a cat BREAK dog")
+    found = subjects_of((Excite("dog"),), tokenised, tokenizer, False)
+    assert found.subjects[0].tokens == (78,)
+    assert [place for place, shares in enumerate(found.text) if shares] == [1, 2, 78]
+    filled = subjects_of((Excite("dog"),), tokenised, tokenizer, True)
+    assert [place for place, shares in enumerate(filled.text) if not shares] == [0, 76, 77, 153]
+
+
+def test_a_window_too_short_for_a_step_is_that_of_the_step_it_lies_in() -> None:
+    subjects = Subjects((Subject("cat", (1,), until=0.1),))
+    assert [number for number in range(4) if subjects.asked(number, 4).ask.update] == [0]
+
+
+def test_what_was_seen_first_and_last_is_told_of_each() -> None:
+    records = [
+        ExciteRecord(0, 0, {"cat": 0.1}, {"cat": 0.2}, (0.9,), 1, 0, 1, None),
+        ExciteRecord(1, 0, {"cat": 0.3, "dog": 0.4}, {"cat": 0.5, "dog": 0.6}, (0.7,), 1, 2, 1, None),
+    ]
+    (told,) = subjects_told(records, 0)
+    assert told.endswith("moved in 2 steps, refined 2 times; scores cat 0.10 to 0.50, dog 0.40 to 0.60.")

@@ -16,6 +16,7 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import composition_weights
 from lib_ebca.attention.layer import FACTORS_LEFT_OUT
 from lib_ebca.attention.picture import Picture, Rows, Timetable, TokenFactors, Values
+from lib_ebca.attention.value_factors import value_factors
 from tests.tiny_attention import HEADS, Scene, edit_contexts, evaluate, layers, scene
 
 LAYERS, TOKENS = 2, 7
@@ -140,3 +141,30 @@ def test_a_wrapped_layer_leaves_them_out_and_says_so(update: float) -> None:
     wanted = evaluate(stack, without.cascade(layers=LAYERS), without, own=False)
     assert all(torch.equal(one, other) for one, other in zip(found, wanted, strict=True))
     assert set(told) == {FACTORS_LEFT_OUT}
+
+
+def test_where_every_head_has_the_same_there_is_one_table_for_all_layers() -> None:
+    given = scene(
+        [Picture(factors=(TokenFactors((2,), 3.0), TokenFactors((2, 4), 0.5)))], [Values(factors=(True, True))]
+    )
+    found = value_factors(given.pictures, given.values, given.rows, given.context)
+    assert found is not None
+    (table,) = found.layers
+    assert table.tolist() == [[[1.0]] * TOKENS, [[1.0], [1.0], [1.5], [1.0], [0.5], [1.0], [1.0]]]
+    ones = torch.ones(2, TOKENS, 12)
+    assert torch.equal(found.scaled(ones, 0), found.scaled(ones, 15))
+    assert found.scaled(ones, 0)[1, :, 0].tolist() == table[1, :, 0].tolist()
+    assert value_factors(given.pictures, [Values(factors=(False, False))], given.rows, given.context) is None
+
+
+def test_tables_come_in_the_precision_of_the_pass() -> None:
+    for dtype, wanted in (
+        (torch.float64, torch.float64),
+        (torch.float32, torch.float32),
+        (torch.float16, torch.float32),
+    ):
+        given = strengthened().to(dtype)
+        found = value_factors(given.pictures, given.values, given.rows, given.context)
+        assert found is not None
+        assert [tuple(each.shape) for each in found.layers] == [(2, TOKENS, HEADS)] * LAYERS
+        assert {each.dtype for each in found.layers} == {wanted}
