@@ -13,6 +13,7 @@ from lib_ebca.attention.cascade import Cascade
 from lib_ebca.attention.energy import conditional_energy, likelihood_energy, split_heads
 from lib_ebca.attention.kept import made_of, stamp
 from lib_ebca.attention.layer import attention
+from lib_ebca.attention.layer_size import UnknownSizeError, layer_size
 from lib_ebca.attention.picture import Picture, Rows, Timetable, Values
 from lib_ebca.attention.record import Recorder
 from tests.tiny_attention import HEADS, TEXT, WIDTH, edit_contexts, evaluate, layers, noise, projections, scene, scenes
@@ -133,3 +134,22 @@ def test_a_module_is_told_by_its_weights_and_its_adapters() -> None:
     vars(wrapped)["scaling"] = {"default": 1.0}
     assert made_of([wrapped]) != before
     assert made_of([plain, bare]) != made_of([bare, plain])
+
+
+def test_weights_of_inference_mode_are_told_by_their_place() -> None:
+    with torch.inference_mode():
+        module = torch.nn.Linear(3, 2)
+        other = torch.nn.Parameter(module.weight.clone(), requires_grad=False)
+    before = made_of([module])
+    assert made_of([module]) == before
+    module.weight = other
+    assert made_of([module]) != before
+
+
+def test_a_layer_may_be_of_one_pixel() -> None:
+    assert layer_size(1, 5, 3) == (1, 1)
+    assert layer_size(2, 6, 3) == (2, 1)
+    assert layer_size(15, 5, 3) == (5, 3)
+    for pixels in (0, 3, 30):
+        with pytest.raises(UnknownSizeError):
+            layer_size(pixels, 5, 3)

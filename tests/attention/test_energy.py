@@ -139,6 +139,7 @@ def test_a_step_of_one_part_is_that_part() -> None:
     torch.testing.assert_close(attracted + retreat, key_step(pull, keys, 0.3, 0.7, weights))
     assert torch.equal(attracted, key_step(pull, keys, 0.3, None, weights))
     assert torch.equal(attracted, key_step(pull, keys, 0.3, 0.7, None))
+    assert torch.equal(retreat, key_step(pull, keys, None, 0.7, weights))
 
 
 def test_heads_split_and_merged() -> None:

@@ -152,3 +152,33 @@ def test_gradients_can_be_asked_for_at_every_evaluation() -> None:
         outputs = evaluate(stack, cascade, given)
         gradients.append(torch.autograd.grad(outputs[-1].square().sum(), stack[1].to_v.weight)[0])
     torch.testing.assert_close(gradients[2], gradients[0])
+
+
+@pytest.mark.parametrize("part", ["to_k", "to_v"])
+def test_what_one_half_needs_a_gradient_for_is_not_kept(part: str) -> None:
+    given, stack = scenes()["edits"], layers()
+    getattr(stack[0], part).requires_grad_()
+    cascade = given.cascade()
+    gradients = []
+    for _ in range(3):
+        (output,) = evaluate(stack, cascade, given)
+        gradients.append(torch.autograd.grad(output.square().sum(), getattr(stack[0], part).weight)[0])
+    torch.testing.assert_close(gradients[2], gradients[0])
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_gradients_reach_the_context_beside_edits_that_need_none(own: bool) -> None:
+    given, stack = scenes()["edits"], layers()
+    context = given.context.clone().requires_grad_()
+    (output,) = evaluate(stack, given.cascade(), replace(given, context=context), own)
+    (gradient,) = torch.autograd.grad(output.square().sum(), context)
+    (layer,), step = stack, 1e-6 * noise(*context.shape, seed=9)
+    ends = [
+        float(
+            evaluate([layer], given.cascade(), replace(given, context=given.context + sign * step), own)[0]
+            .square()
+            .sum()
+        )
+        for sign in (1, -1)
+    ]
+    assert (ends[0] - ends[1]) / 2 == pytest.approx(float((gradient * step).sum()), rel=1e-5)

@@ -99,3 +99,37 @@ def test_a_layer_of_unknown_size_is_left_out_of_the_maps() -> None:
     assert len(recorder.energies) == 1
     with pytest.raises(ValueError, match="no attention maps were recorded"):
         recorder.maps.map(0, [1])
+
+
+def test_the_finest_is_the_one_of_most_pixels() -> None:
+    maps = AttentionMaps()
+    for size in ((3, 3), (2, 9), (10, 2), (1, 5), (16, 1)):
+        maps.add(torch.ones(1, size[0] * size[1], 1), size)
+    assert maps.sizes == ((10, 2), (2, 9), (16, 1), (3, 3), (1, 5))
+
+
+@pytest.mark.parametrize(
+    ("energies", "maps", "known", "unknown"),
+    [(False, False, False, False), (True, False, True, True), (False, True, True, False), (True, True, True, True)],
+)
+def test_a_layer_is_shown_where_anything_of_it_is_kept(energies: bool, maps: bool, known: bool, unknown: bool) -> None:
+    recorder = Recorder(energies, maps)
+    assert (recorder.wants((4, 6)), recorder.wants(None)) == (known, unknown)
+    assert not Recorder().wants((4, 6))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_plan_that_does_nothing_is_recorded_as_well(own: bool) -> None:
+    given, (layer,) = scene([Picture()] * 2, [Values()] * 2).to(torch.float32), layers(1, torch.float32)
+    recorder = Recorder(energies=True, maps=True)
+    evaluate([layer], given.cascade(recorder=recorder), given, own)
+    query, key = (split_heads(part, HEADS) for part in (layer.to_q(given.hidden_states), layer.to_k(given.context)))
+    for picture, row in enumerate((2, 3)):
+        expected = (layer.scale * query[row] @ key[row].mT).softmax(-1).mean(0)[:, 3].view(6, 4)
+        torch.testing.assert_close(recorder.maps.map(picture, [3]), expected)
+    assert len(recorder.energies) == 1
+
+
+def test_the_row_of_each_picture_is_its_first_conditional_one() -> None:
+    assert conditional_rows((2, 0, 0, 2, 1, 2), (True, False, True, True, False, False)) == [2, 0]
+    assert conditional_rows((0, 1), (False, False)) == []
