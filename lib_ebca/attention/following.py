@@ -35,7 +35,7 @@ class FollowedRows:
     Attributes:
         reading: (B,), the row whose queries and keys each row reads.
         rows: (R,), the rows that follow now.
-        route: (R, T, T).
+        route: (R, T, T); empty where nobody follows.
         own_rows: (K,), the rows that keep a part of their own map, and ``own``, (K, T, 1), that part; None: no row.
         looked: what local blend looks at.
         selves: pairs of a row and its source whose self-attention follows, with the largest layer that does.
@@ -148,7 +148,7 @@ class Follower:
         def index(numbers: Sequence[int]) -> Tensor:
             return torch.tensor(numbers, dtype=torch.long, device=like.device)
 
-        routes = torch.stack([route for _, route in following]) if following else torch.zeros(0, 0, 0)
+        routes = torch.stack([route for _, route in following]) if following else torch.tensor([])
         return FollowedRows(
             index(reading),
             index([row for row, _ in following]),

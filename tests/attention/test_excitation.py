@@ -94,6 +94,23 @@ def test_a_mask_between_the_points_of_a_coarse_map_is_not_missed(rows: slice) ->
     assert moved[mask == 0].max() == 0 < moved[mask == 1].max()
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_pictures_of_a_batch_are_moved_as_they_are_alone(masked: bool) -> None:
+    """One with a concept, one without, one with both: each is read off its own layers, within its own mask."""
+    pictures = [Subjects(each, TEXT) for each in ((FROG,), (CAT, DOG), (DOG, FROG))]
+    mask = torch.zeros(HEIGHT, BREADTH)
+    mask[3:9, 2:7] = 1
+    before = latents(3)
+    together = Excitation(pictures, 10, LEVELS, masks=[mask, None, mask] if masked else None)
+    moved = together.altered(2, before, model())
+    for number, subjects in enumerate(pictures):
+        masks = [mask] if masked and number != 1 else None
+        alone = Excitation([subjects], 10, LEVELS, masks=masks)
+        expected = alone.altered(2, before[number : number + 1], model())
+        torch.testing.assert_close(moved[number : number + 1], expected, rtol=1e-10, atol=1e-10)
+        assert together.records[number].scores == pytest.approx(alone.records[0].scores)
+
+
 def test_a_picture_without_subjects_is_left_alone_and_has_no_record() -> None:
     before = latents(2)
     excitation = Excitation([Subjects(), Subjects((CAT,), TEXT)], 10, LEVELS)
