@@ -14,7 +14,7 @@ from lib_ebca.attention.following import Follower, follower, self_reading
 from lib_ebca.attention.layer import attention
 from lib_ebca.attention.picture import Blend, Following, Picture, Rows, Timetable, TokenFactors, Values
 from lib_ebca.methods.alignment import Alignment
-from tests.tiny_attention import HEADS, layers, noise, projections, scene
+from tests.tiny_attention import HEADS, evaluate, layers, noise, projections, scene
 
 TOKENS, STEPS, SIZE = 7, 4, (24, 16)
 SAME = Alignment(torch.eye(TOKENS, dtype=torch.float64), torch.zeros(TOKENS, dtype=torch.float64))
@@ -68,6 +68,24 @@ def test_maps_of_a_layer_with_a_scale_of_its_own_are_read_with_it() -> None:
     source, own = cascade.follower.sums[1]
     torch.testing.assert_close(source, maps[..., 1].mean(0))
     torch.testing.assert_close(own, maps[..., [2, 3]].sum(-1).mean(0))
+
+
+def test_words_are_looked_at_where_nothing_follows_as_well() -> None:
+    """Outside of its windows a picture that blends is the stock layer's, and its own maps are seen."""
+    still = Following(0, SAME, (0.0, 0.0), (), (0.0, 0.0), blend=MARK)
+    given = scene([Picture(), Picture(following=still)], [Values()] * 2)
+    cascade = Cascade(given.pictures, [Timetable((Values(),) * (STEPS + 1))] * 2)
+    stack = layers(1)
+    (found,) = evaluate(stack, cascade, replace(given, size=SIZE))
+    torch.testing.assert_close(found, stack[0](given.hidden_states, given.context), rtol=1e-12, atol=1e-12)
+    query, key = (
+        split_heads(made, HEADS)[[2, 3]] for made in (stack[0].to_q(given.hidden_states), stack[0].to_k(given.context))
+    )
+    maps = (stack[0].scale * query @ key.mT).softmax(-1).mean(1)
+    assert cascade.follower is not None
+    source, own = cascade.follower.sums[1]
+    torch.testing.assert_close(source, maps[0, :, 1])
+    torch.testing.assert_close(own, maps[1, :, 2])
 
 
 def test_a_picture_takes_what_is_published_unless_it_says_so() -> None:

@@ -27,7 +27,10 @@ FROG = Subject("frog", (3,), heads=HALVES)
 
 
 def model(ran: list[int] | None = None) -> Callable[[Tensor, list[int], Cascade], None]:
-    """Runs layers of LEVELS, with two heads, whose queries are the averaged latents."""
+    """Runs layers of LEVELS, with two heads, whose queries are the averaged latents.
+
+    `ran` takes the layers, and one more where the rest runs.
+    """
 
     def evaluate(latents: Tensor, rows: list[int], cascade: Cascade) -> None:
         assert cascade.recorder is not None
@@ -40,6 +43,8 @@ def model(ran: list[int] | None = None) -> Callable[[Tensor, list[int], Cascade]
             key = noise(1, HEADS, TOKENS, WIDTH // HEADS, seed=layer).expand(len(rows), -1, -1, -1)
             if cascade.recorder.wants(layer_size(query.shape[2], *latents.shape[-2:])):
                 cascade.recorder.see(0, layer, str(layer), query, key, 1.0, size, range(len(rows)))
+        if ran is not None:
+            ran.append(len(LEVELS))
 
     return evaluate
 
