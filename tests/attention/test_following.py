@@ -179,6 +179,15 @@ def test_outside_its_windows_a_follower_is_stock() -> None:
     assert self_attention(layer, cascade, hidden, lambda: stock, own=True) is stock
 
 
+def test_a_layer_larger_than_those_whose_self_attention_follows_is_stock() -> None:
+    layer = projections()
+    alignment = Alignment(torch.eye(TOKENS, dtype=torch.float64), torch.zeros(TOKENS, dtype=torch.float64))
+    cascade = Cascade([Picture(), Picture(following=Following(0, alignment, pixels=PIXELS - 1))], [STILL] * 2)
+    cascade.begin(Rows.guided(2), SIZE, 0)
+    stock = torch.zeros(())
+    assert self_attention(layer, cascade, torch.randn(4, PIXELS, WIDTH).double(), lambda: stock, own=True) is stock
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_takes_any_mapper(dtype: torch.dtype) -> None:
     """The published code multiplies half maps with a float32 mapper, and stops."""

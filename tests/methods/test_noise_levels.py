@@ -64,6 +64,14 @@ def test_ddims_timesteps_rise_from_one_and_stay_among_the_trained() -> None:
     assert of_ddim(3, 10).tolist() == [1, 4, 7, 9]
 
 
+def test_as_many_levels_as_asked_for_are_kept() -> None:
+    few = ConsistencyTable.within(TABLE, 4)
+    assert (few.stride, few.first, few.last) == (250, 249, 999)
+    assert torch.equal(few.alphas_cumprod, TABLE.alphas_cumprod[[249, 499, 749, 999]])
+    usual = ConsistencyTable.within(TABLE)
+    assert usual.stride == 20 and torch.equal(usual.alphas_cumprod, TABLE.alphas_cumprod[19::20])
+
+
 def test_distilled_levels_are_every_twentieth() -> None:
     assert (DISTILLED.stride, DISTILLED.first, DISTILLED.last) == (20, 19, 999)
     torch.testing.assert_close(DISTILLED.sigmas, TABLE.sigmas[19::20])

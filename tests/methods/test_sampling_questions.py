@@ -20,6 +20,22 @@ ONCE, TWICE = len(SIGMAS) - 1, 2 * len(SIGMAS) - 3
 """Evaluations of a step, and of a step and its other half; the last step goes to zero at once."""
 
 
+SAMPLERS = {
+    sampling.euler: ONCE,
+    sampling.euler_ancestral: ONCE,
+    sampling.heun: TWICE,
+    sampling.dpm2: TWICE,
+    sampling.dpm2_ancestral: TWICE,
+    sampling.dpmpp_2s_ancestral: TWICE,
+    sampling.dpmpp_sde: TWICE,
+    sampling.dpmpp_2m: ONCE,
+    sampling.dpmpp_2m_sde: ONCE,
+    sampling.dpmpp_2m_sde_heun: ONCE,
+    sampling.dpmpp_3m_sde: ONCE,
+    sampling.lcm: ONCE,
+}
+
+
 def asked(conversation: Conversation, noise: float = 0.25) -> tuple[list[Evaluation], Tensor]:
     """The questions of a sampler whose network always says the same, and its latent."""
     questions = []
@@ -32,25 +48,8 @@ def asked(conversation: Conversation, noise: float = 0.25) -> tuple[list[Evaluat
         return questions, ended.value
 
 
-@pytest.mark.parametrize(
-    ("sampler", "evaluations"),
-    [
-        (sampling.euler, ONCE),
-        (sampling.euler_ancestral, ONCE),
-        (sampling.heun, TWICE),
-        (sampling.dpm2, TWICE),
-        (sampling.dpm2_ancestral, TWICE),
-        (sampling.dpmpp_2s_ancestral, TWICE),
-        (sampling.dpmpp_sde, TWICE),
-        (sampling.dpmpp_2m, ONCE),
-        (sampling.dpmpp_2m_sde, ONCE),
-        (sampling.dpmpp_2m_sde_heun, ONCE),
-        (sampling.dpmpp_3m_sde, ONCE),
-        (sampling.lcm, ONCE),
-    ],
-    ids=lambda value: getattr(value, "__name__", str(value)),
-)
-def test_nothing_is_asked_or_drawn_at_zero(sampler: Callable[..., Conversation], evaluations: int) -> None:
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
+def test_nothing_is_asked_or_drawn_at_zero(sampler: Callable[..., Conversation]) -> None:
     drawn: list[tuple[float, float]] = []
 
     def draw(sigma: Tensor, target: Tensor) -> Tensor:
@@ -58,11 +57,20 @@ def test_nothing_is_asked_or_drawn_at_zero(sampler: Callable[..., Conversation],
         return torch.ones(2)
 
     questions, latent = asked(sampler(torch.tensor([1.0, -9.0]), SIGMAS, sampling.denoiser(TABLE), draw))
-    assert len(questions) == evaluations
+    assert len(questions) == SAMPLERS[sampler]
     assert all(sigma > target > 0 for sigma, target in drawn)
     assert all(0 < question.alpha_cumprod < 1 for question in questions)
     assert bool(latent.isfinite().all())
     assert questions[0].timestep == pytest.approx(TABLE.timestep(SIGMAS[0]).item())
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS, ids=lambda sampler: sampler.__name__)
+@pytest.mark.parametrize("sigmas", [SIGMAS, SIGMAS[:-1]], ids=["to zero", "to above it"])
+def test_where_no_noise_is_seen_or_drawn_the_latent_stays(sampler: Callable[..., Conversation], sigmas: Tensor) -> None:
+    """Also on the way to a level above zero, where KL Optimal ends."""
+    start = torch.tensor([1.0, -9.0])
+    walk = sampler(start, sigmas, sampling.denoiser(TABLE), lambda sigma, target: torch.zeros(2))
+    torch.testing.assert_close(asked(walk, 0.0)[1], start)
 
 
 def test_a_question_holds_the_level_in_three_forms() -> None:
