@@ -170,10 +170,7 @@ def test_what_answers_with_nan_is_refused() -> None:
 
 
 class Bent(nn.Module):
-    """A projection that answers everything but nought and the unit vectors with so much more of its first key.
-
-    The probe's ends are -1 and 1, and the first key is the sum of what a projection of ones makes of it.
-    """
+    """A projection that adds so much to every key of what is neither nought nor a unit vector."""
 
     def __init__(self, more: float, dtype: torch.dtype, offset: float = 0.0) -> None:
         super().__init__()
@@ -203,8 +200,9 @@ def test_a_large_bias_is_part_of_what_an_answer_can_be() -> None:
 
 
 def test_a_projection_of_noughts_is_linear() -> None:
-    to_k = nn.Sequential(linear())
-    to_k[0].weight.data.zero_()
+    inner = linear()
+    inner.weight.data.zero_()
+    to_k = nn.Sequential(inner)
     assert not adjoint(to_k, noise(1, 1, TEXT))(noise(1, 2, WIDTH)).any()
 
 

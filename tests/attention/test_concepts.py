@@ -14,6 +14,7 @@ from lib_ebca.methods.head_order import SD1, SDXL
 from lib_ebca.methods.head_vectors import HeadVectors, UnknownConceptError, VectorsError, published
 from tests import tiny_text
 
+ANIMALS, COLOUR = (("Animals", 1.0),), (("Color", 1.0),)
 VECTORS = HeadVectors(("Animals", "Color"), torch.tensor([[2.0, 0.5, 12.0], [1.0, 3.0, 0.0]]), (2, 1), "made up")
 
 
@@ -37,7 +38,7 @@ def test_vectors_that_do_not_fit_are_refused_before_anything_is_drawn() -> None:
 def test_each_concept_becomes_factors_on_the_tokens_of_its_word() -> None:
     tokenizer = tiny_text.tokenizer()
     tokenised, other = tokenise(tokenizer, "a cat dog cat"), tokenise(tokenizer, "dog")
-    concepts = (Concept("cat", "Animals"), Concept("dog", {"color": 2, "animals": -1}), Concept("cat#2", "Color"))
+    concepts = (Concept("cat", ANIMALS), Concept("dog", (("color", 2), ("animals", -1))), Concept("cat#2", COLOUR))
     cats, dog, second = concept_factors(concepts, VECTORS, tokenised, tokenizer)
     assert (cats.tokens, dog.tokens, second.tokens) == ((2, 4), (3,), (4,))
     assert [each.tolist() for each in cats.heads] == [[2.0, 0.5], [12.0]]
@@ -51,15 +52,15 @@ def test_each_concept_becomes_factors_on_the_tokens_of_its_word() -> None:
 
 
 def test_relevances_count_between_floor_and_clamp() -> None:
-    held = token_factors(Concept("cat", "Animals", clamp=9.0, floor=1.0), VECTORS, (2,))
+    held = token_factors(Concept("cat", ANIMALS, clamp=9.0, floor=1.0), VECTORS, (2,))
     assert [each.tolist() for each in held.heads] == [[2.0, 1.0], [9.0]]
-    none = token_factors(Concept("cat", "Animals"), VECTORS, (2,))
+    none = token_factors(Concept("cat", ANIMALS), VECTORS, (2,))
     assert [each.tolist() for each in none.heads] == [[2.0, 0.5], [12.0]]
 
 
 def test_sdxls_clamp_holds_unless_another_is_asked_for() -> None:
     vectors, largest = published(SDXL), {}
     for clamp in (None, 20.0):
-        factors = token_factors(Concept("cat", "Color", clamp=clamp), vectors, (1,))
+        factors = token_factors(Concept("cat", COLOUR, clamp=clamp), vectors, (1,))
         largest[clamp] = max(float(each.max()) for each in factors.heads)
     assert largest == {None: 9.0, 20.0: 20.0}

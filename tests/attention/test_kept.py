@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
 import torch
+from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -15,7 +17,7 @@ from lib_ebca.attention.picture import Picture, Rows, Values
 from tests.tiny_attention import Scene, contexts, edit_contexts, evaluate, layers, projections, scene, scenes
 
 
-def again(given: Scene, cascade: Cascade, stack: list, own: bool = True) -> list[Tensor]:  # type: ignore[type-arg]  # layers of diffusers
+def again(given: Scene, cascade: Cascade, stack: Sequence[Attention], own: bool = True) -> list[Tensor]:
     """One evaluation, and that it gives what a new cascade would."""
     found = evaluate(stack, cascade, given, own)
     torch.testing.assert_close(found, evaluate(stack, given.cascade(), given, own), rtol=1e-12, atol=1e-12)
@@ -143,9 +145,9 @@ def test_a_layer_that_runs_again_within_a_gradient_finds_what_it_found(name: str
         states = hidden
         for index, layer in enumerate(stack):
 
-            def run(states: Tensor, index: int = index, layer: nn.Module = layer) -> Tensor:
+            def run(states: Tensor, index: int = index, layer: Attention = layer) -> Tensor:
                 return attention(
-                    projections(layer, index),  # type: ignore[arg-type]  # a layer of diffusers
+                    projections(layer, index),
                     cascade,
                     states,
                     given.context,
