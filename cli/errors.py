@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,19 @@ from .terminal import give_up_stdout, say
 BAD_INPUT = 2
 INTERRUPTED = 130
 
+
+# What the machine and its file systems say for themselves, wherever it is met; any other of the system is a defect of ours.
+_OF_THE_MACHINE = {
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ESTALE,
+    errno.EMFILE,
+    errno.ENFILE,
+}
 
 _NUMBERS = {"integer": "a whole number", "number": "a number"}
 
@@ -72,8 +86,10 @@ def _sentence(error: Exception) -> str | None:
     # A GPU's memory, this machine's to Python, and to torch, which has no class for it.
     if kind.__name__ == "OutOfMemoryError" or isinstance(error, MemoryError) or "can't allocate memory" in str(error):
         return "the device has not enough memory for this: use a smaller --batch-size, --width and --height, or --dtype"
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        # Of a table, a log or a library's own file; pictures and results have sentences that name them.
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        # Of a look at a file, a table, a log or a library's own file; pictures and results have sentences of their own.
+        if error.filename is not None:
+            return f"cannot use {os.fsdecode(error.filename)}: {error.strerror}"
         give_up_stdout()
         return f"cannot write: {error.strerror}"
     return None

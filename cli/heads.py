@@ -13,7 +13,7 @@ import typer
 from lib_ebca.studio import loading, samplers
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.head_files import BESIDE
-from lib_ebca.studio.locate import MODELS
+from lib_ebca.studio.locate import MODELS, embedded, path_of
 from lib_ebca.studio.pictures import output_folder, save_free
 from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
 from lib_ebca.studio.settings import at_least, checked, completed
@@ -193,8 +193,8 @@ def _named(given: str) -> HeadVectors:
 
     if given in _FAMILIES:
         return published({"sd1": SD1, "sdxl": SDXL}[given])
-    beside = [folder / BESIDE for folder in (MODELS / given, Path(given)) if (folder / BESIDE).is_file()]
-    return read(beside[0] if beside else Path(given))
+    folder = MODELS / given if given in embedded() else path_of(given)
+    return read(folder / BESIDE if folder.is_dir() else folder)
 
 
 def _vectors_of(loaded: Model, given: Path | None) -> HeadVectors:

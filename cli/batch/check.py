@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
+
+from lib_ebca.studio.locate import path_of
 
 from ..terminal import say, say_json
 from .estimate import evaluations, in_words, tasks
@@ -77,7 +78,7 @@ def listing(asked: Asked, as_json: bool) -> None:
 
 
 def _history(out: str) -> History:
-    if "://" not in out and not Path(out).expanduser().is_dir():
+    if "://" not in out and not path_of(out).is_dir():
         return History(None, {}, {})
     return Manifest(Store(out)).read()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +12,8 @@ from pathlib import Path
 from lib_ebca.studio.errors import UserError
 
 LOCK = ".lock"
+# What a file system without locks answers: NFS without its daemon, Lustre and others mounted without them.
+_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -25,11 +29,16 @@ def alone_in(folder: Path) -> Iterator[None]:
         raise UserError(f"{folder / LOCK} is a link: take it away, or give another --out")
     lock = FileLock(folder / LOCK)
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings():
+            # Newer releases go by the file's being there where the system has no call for locks, and warn of it.
+            warnings.simplefilter("ignore", UserWarning)
+            lock.acquire(timeout=0)
     except Timeout:
         raise _busy(folder) from None
-    except OSError as error:
-        raise UserError(f"cannot lock {folder / LOCK}: {error.strerror or error}") from None
+    except (OSError, NotImplementedError) as error:
+        number, reason = getattr(error, "errno", errno.ENOSYS), getattr(error, "strerror", None) or error
+        elsewhere = "; its file system has no locks: give an --out on another" if number in _NO_LOCKS else ""
+        raise UserError(f"cannot lock {folder / LOCK}: {reason}{elsewhere}") from None
     try:
         with _folder_locked(folder):
             yield
@@ -44,7 +53,10 @@ def _folder_locked(folder: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    handle = os.open(folder, os.O_RDONLY)
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(f"cannot lock {folder}: {error.strerror}") from None
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

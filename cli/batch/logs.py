@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import output_folder
 
 from .outcome import Failed, Made, Note, Outcome
 from .store import Store
@@ -58,7 +59,8 @@ def _tensorboard(store: Store, facts: dict[str, Any]) -> Iterator[Callable[[dict
     except ImportError:
         raise UserError("--log tensorboard needs TensorBoard: pip install 'ebca[tensorboard]'") from None
     store.refuse_links("tensorboard")
-    folder = str(store.local / "tensorboard") if store.local is not None else store.url.rstrip("/") + "/tensorboard"
+    local = store.local and output_folder(store.local / "tensorboard")
+    folder = store.url.rstrip("/") + "/tensorboard" if local is None else str(local)
     writer = SummaryWriter(folder)
     writer.add_text("run", "  \n".join(f"{name}: {value}" for name, value in facts.items()))
 

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -37,11 +38,12 @@ class Store:
     def __init__(self, url: str) -> None:
         self.url = url
         self.local: Path | None = None
+        self._held: tuple[int, int] | None = None
         protocol, _, rest = url.partition("://")
         if url.endswith("://") or not url:
             raise UserError(f"--out {url!r} names no folder")
         if not rest or protocol == "file":
-            self.local = output_folder(Path(rest or url).expanduser())
+            self.local = output_folder(Path(rest or url))
             return
         import fsspec
 
@@ -63,9 +65,12 @@ class Store:
             yield
             return
         with alone_in(self.local):
+            self._held = _identity(self.local)
             for part in self.local.rglob(".*" + _PART):
-                if _OWN_PART.fullmatch(part.name) and not part.is_symlink():
-                    part.unlink(missing_ok=True)
+                # What cannot be taken away is in nobody's way.
+                with suppress(OSError):
+                    if _OWN_PART.fullmatch(part.name) and not part.is_symlink():
+                        part.unlink(missing_ok=True)
             yield
 
     def refuse_links(self, name: str) -> None:
@@ -75,7 +80,11 @@ class Store:
         path = self.local
         for part in Path(name).parts:
             path /= part
-            if path.is_symlink():
+            try:
+                link = path.is_symlink()
+            except OSError as error:
+                raise FolderLost(f"cannot look into {path.parent}: {error.strerror}") from None
+            if link:
                 raise FolderLost(f"{path} is a link, which a run does not follow: take it away, or give another --out")
 
     def write(self, name: str, data: bytes) -> None:
@@ -91,6 +100,7 @@ class Store:
         path = self.local / name
         part = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_PART}")
         try:
+            self._refuse_another_folder()
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:
                 file.write(data)
@@ -104,6 +114,13 @@ class Store:
         finally:
             with suppress(OSError):
                 part.unlink(missing_ok=True)
+
+    def _refuse_another_folder(self) -> None:
+        """Raises OSError where the folder is gone, FolderLost where it is not the one that was locked: another run's."""
+        assert self.local is not None
+        now = _identity(self.local)
+        if self._held not in (None, now):
+            raise FolderLost(f"the folder {self.local} was moved in mid-run, and another stands in its place")
 
     def read(self, name: str) -> bytes | None:
         """The content of `name`, or None where there is no such file."""
@@ -125,6 +142,7 @@ class Store:
         self.refuse_links(name)
         path = self.local / name
         try:
+            self._refuse_another_folder()
             with path.open("ab") as file:
                 file.write(data)
                 file.flush()
@@ -142,8 +160,13 @@ class Store:
     def sizes(self) -> dict[str, int]:
         """All files and their sizes in bytes: one listing."""
         if self.local is not None:
-            found = (path for path in self.local.rglob("*") if path.is_file())
-            return {path.relative_to(self.local).as_posix(): path.stat().st_size for path in found}
+            found = {}
+            for path in self.local.rglob("*"):
+                # A folder that may not be looked into holds nothing that a run could use.
+                with suppress(OSError):
+                    if stat.S_ISREG((status := path.stat()).st_mode):
+                        found[path.relative_to(self.local).as_posix()] = status.st_size
+            return found
         root = self._root.rstrip("/") + "/"
         try:
             listed = self._fs.find(self._root, detail=True)
@@ -155,6 +178,12 @@ class Store:
 def digest_of(data: bytes) -> str:
     """The SHA-256 of a file's content."""
     return hashlib.sha256(data).hexdigest()
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    # As long as the lock holds the folder open, no other has these numbers.
+    status = folder.stat()
+    return status.st_dev, status.st_ino
 
 
 def _replace(part: Path, path: Path) -> None:

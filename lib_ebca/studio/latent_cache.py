@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LIMIT = 512  # megabytes
+_DAY = 86400  # seconds
 _MEGABYTE = 2**20
 _LATENTS = "latents"
 
@@ -77,7 +79,7 @@ class LatentCache:
     def _trim(self) -> None:
         # Another process may take a file away between two looks at it.
         with contextlib.suppress(OSError):
-            files = sorted(self.folder.glob("*.safetensors"), key=lambda path: path.stat().st_mtime, reverse=True)
+            files = sorted(self.folder.glob("*.safetensors"), key=_last_used, reverse=True)
             total = 0
             for path in files:
                 total += path.stat().st_size
@@ -86,3 +88,9 @@ class LatentCache:
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.safetensors"
+
+
+def _last_used(path: Path) -> float:
+    """In seconds. What a clock that was wrong dated ahead is the oldest, or it would stay and all that is new go."""
+    when = path.stat().st_mtime
+    return when if when < time.time() + _DAY else 0.0

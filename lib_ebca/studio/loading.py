@@ -219,6 +219,8 @@ def _reading(location: Location, *passing: type[Exception]) -> Iterator[None]:
         if isinstance(error, passing):
             raise
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, OSError) and error.strerror and error.filename:
+            first = f"{error.filename}: {error.strerror}"
         raise UserError(f"cannot load model {location.given!r}: {first}") from None
 
 

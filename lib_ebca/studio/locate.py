@@ -86,6 +86,8 @@ def path_of(given: str) -> Path:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return path
+    except PermissionError as error:
+        raise UserError(f"cannot read {shortened(given)!r}: {error.strerror}") from None
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{shortened(given)!r} can be no path: {str(reason).lower()}") from None
@@ -93,7 +95,11 @@ def path_of(given: str) -> Path:
 
 
 def _folder(given: str, path: Path) -> Location:
-    if not (path / INDEX).is_file():
+    try:
+        holds_one = (path / INDEX).is_file()
+    except OSError as error:
+        raise UserError(f"cannot read the folder {given!r}: {error.strerror}") from None
+    if not holds_one:
         raise UserError(f"the folder {given!r} holds no model: a folder in diffusers layout has a file {INDEX}")
     return Location(given, path.resolve().name, Kind.FOLDER, path)
 
@@ -143,7 +149,7 @@ def pipeline_class(index: Path) -> str:
     try:
         name = json_in(index)["_class_name"]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"cannot read {index}: {error}") from None
+        raise UserError(f"cannot read {index}: {getattr(error, 'strerror', None) or error}") from None
     return str(name)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from lib_ebca.language.checks import shortened
 from lib_ebca.reading import json_in
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.locate import MODELS, SAFE, embedded, file_hash
+from lib_ebca.studio.locate import MODELS, SAFE, embedded, file_hash, path_of
 
 EXPORTED = "compvis.json"
 """Beside an embedded model: the hash of the single file that its weights are for the WebUI."""
@@ -34,14 +34,14 @@ def find(name: str, digest: str, folders: Sequence[Path]) -> str:
         UserError: there is none, or a folder is none.
     """
     for folder in folders:
-        if not folder.is_dir():
+        if not path_of(str(folder)).is_dir():
             raise UserError(f"--models {folder} is no folder: give the one that the WebUI keeps its checkpoints in")
-    files = sorted(file for folder in folders for file in folder.rglob(f"*{SAFE}") if file.is_file())
+    files = sorted(file for folder in folders for file in folder.rglob(f"*{SAFE}") if _is_file(file))
     named = [file for file in files if file.stem == name]
     own = name in embedded()
     if not (own and digest in exported_hash(MODELS / name)):
         for file in named or ([] if own else files):
-            if digest and file_hash(file) == digest:
+            if digest and _has_hash(file, digest):
                 return str(file)
         if named:
             return str(named[0])
@@ -50,3 +50,18 @@ def find(name: str, digest: str, folders: Sequence[Path]) -> str:
     what = f"the model {shortened(name)!r}" if name else "a model it does not name"
     hint = "say where that is with --model, or name the folder of your checkpoints with --models or EBCA_MODELS"
     raise UserError(f"the picture was made by another program, with {what}: {hint}")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether it is a file that can be seen: a folder of somebody else's is no reason to find nothing beside it."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _has_hash(file: Path, digest: str) -> bool:
+    try:
+        return file_hash(file) == digest
+    except OSError:
+        return False

@@ -27,13 +27,15 @@ _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 
 
 def output_folder(folder: Path) -> Path:
-    """`folder`, made if need be. Raises UserError where it cannot be written to."""
+    """`folder`, made if need be, with its ~ resolved. Raises UserError where it cannot be written to, or not be listed."""
     try:
+        folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"cannot make the folder {folder}: {error.strerror}") from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UserError(f"cannot write into the folder {folder}: permission denied")
+    except (OSError, RuntimeError) as error:
+        raise UserError(f"cannot make the folder {folder}: {getattr(error, 'strerror', None) or error}") from None
+    for way, needed in {"write into": os.W_OK | os.X_OK, "list": os.R_OK}.items():
+        if not os.access(folder, needed):
+            raise UserError(f"cannot {way} the folder {folder}: permission denied")
     return folder
 
 
@@ -54,7 +56,8 @@ def write_new(path: Path, data: bytes) -> None:
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror}; nothing was left half-written") from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
 
 
 def write_over(path: Path, data: bytes) -> None:

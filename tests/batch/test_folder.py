@@ -12,6 +12,7 @@ from cli.batch.manifest import NAME
 from cli.batch.store import FolderLost, Store
 from lib_ebca.studio.errors import UserError
 from tests.batch.conftest import Write, asked, carry_out
+from tests.modes import modes_hold
 
 CATS = {"prompt": "a cat", "count": 5}
 
@@ -81,3 +82,44 @@ def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(write: Write, tmp
     os.mkfifo(out / NAME)
     with pytest.raises(UserError, match="pipe or a device"):
         carry_out(file, out)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o600])
+def test_a_folder_of_somebodys_that_may_not_be_entered_is_passed_over(write: Write, tmp_path: Path, mode: int) -> None:
+    file, out = write({"prompt": "a cat"}), tmp_path / "out"
+    theirs = out / "theirs"
+    theirs.mkdir(parents=True)
+    for name in ("a.png", ".a.png.0123abcd.ebca-part"):
+        (theirs / name).write_bytes(b"somebody's own")
+    theirs.chmod(mode)
+    with modes_hold():
+        assert carry_out(file, out).made == 1
+        with pytest.raises(FolderLost, match=f"cannot look into {theirs}"):
+            carry_out(write({"prompt": "a dog"}), out, pattern="theirs/{seed}", resume=True)
+
+
+def test_a_part_that_may_not_be_taken_away_stays(write: Write, tmp_path: Path) -> None:
+    file, theirs = write({"prompt": "a cat"}), tmp_path / "out" / "theirs"
+    theirs.mkdir(parents=True)
+    (theirs / ".a.png.0123abcd.ebca-part").write_bytes(b"of somebody else's run")
+    theirs.chmod(0o500)
+    with modes_hold():
+        assert carry_out(file, tmp_path / "out").made == 1
+
+
+@pytest.mark.parametrize("another", [False, True])
+def test_a_folder_that_is_moved_away_ends_the_run(tmp_path: Path, another: bool) -> None:
+    out = tmp_path / "out"
+    store = Store(str(out))
+    with store.locked():
+        store.write("a/1.png", b"1")
+        store.append(NAME, b"a line")
+        out.rename(tmp_path / "moved")
+        if another:
+            out.mkdir()
+        told = "was moved in mid-run" if another else "cannot write"
+        with pytest.raises(FolderLost, match=told):
+            store.write("a/2.png", b"2")
+        with pytest.raises(FolderLost, match=told):
+            store.append(NAME, b"another line")
+    assert list(out.iterdir()) == [] if another else not out.exists()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -112,6 +115,21 @@ def test_two_runs_do_not_write_into_one_folder(tmp_path: Path) -> None:
         Store(str(tmp_path)).locked().__enter__()
     with Store(str(tmp_path)).locked():
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has locks everywhere")
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_a_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    import fcntl
+
+    def refuse(*asked: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(UserError, match="its file system has no locks: give an --out on another"):
+        Store(str(tmp_path)).locked().__enter__()
 
 
 def test_a_lock_that_was_deleted_is_noticed(tmp_path: Path) -> None:

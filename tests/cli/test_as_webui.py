@@ -18,6 +18,7 @@ from lib_ebca.studio.named import exported_hash, find
 from lib_ebca.studio.request import recorded_in
 from tests.cli.conftest import SIZE, Ebca
 from tests.cli.test_edit import line_of, photograph, pixels
+from tests.modes import modes_hold
 
 __all__ = ["photograph"]
 
@@ -147,6 +148,14 @@ def test_a_model_is_found_by_its_hash_and_its_name(tmp_path: Path) -> None:
     assert find("renamed", hashes["b"], [tmp_path]) == str(files["b"])
     assert find("a", "0" * 10, [tmp_path]) == str(files["a"])
     assert find("shapes", exported_hash(MODELS / "shapes")[0], [tmp_path]) == "shapes"
+    (tmp_path / "0.safetensors").touch(mode=0)
+    (tmp_path / "0").mkdir()
+    (tmp_path / "0" / "b.safetensors").touch()
+    (tmp_path / "0").chmod(0o600)
+    with modes_hold():
+        assert find("renamed", hashes["b"], [tmp_path]) == str(files["b"])
+        with pytest.raises(UserError, match="cannot read '.*0/x'"):
+            find("a", hashes["a"], [tmp_path / "0" / "x"])
     with pytest.raises(UserError, match=r"with the model 'c': say where that is with --model, or name the folder"):
         find("c", "0" * 10, [tmp_path])
     with pytest.raises(UserError, match="is no folder"):

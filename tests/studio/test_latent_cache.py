@@ -33,6 +33,17 @@ def test_the_longest_unused_go_first(tmp_path: Path) -> None:
     assert cache.get("a") is not None and cache.get("c") is not None
 
 
+def test_what_a_wrong_clock_dated_ahead_goes_first(tmp_path: Path) -> None:
+    latents = torch.zeros(1, 4, 64, 64)
+    cache = LatentCache(tmp_path, limit=2.5 * latents.nbytes / 2**20)
+    for key in "ab":
+        cache.put(key, latents)
+        os.utime(tmp_path / f"{key}.safetensors", (2**33, 2**33))
+    cache.put("c", latents)
+    assert cache.get("c") is not None
+    assert (cache.get("a") is None) != (cache.get("b") is None)
+
+
 def test_a_limit_of_nothing_keeps_nothing(tmp_path: Path) -> None:
     cache = LatentCache(tmp_path, limit=0)
     cache.put("k", torch.zeros(4))

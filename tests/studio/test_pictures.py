@@ -9,6 +9,7 @@ from PIL import Image
 
 from lib_ebca.studio import photographs, pictures
 from lib_ebca.studio.errors import UserError
+from tests.modes import modes_hold
 
 RED = Image.new("RGB", (8, 8), "red")
 
@@ -34,6 +35,12 @@ def test_names_that_only_look_like_numbers_do_not_count_on(tmp_path: Path, name:
 def test_a_folder_that_went_away_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot read the folder"):
         pictures.save_numbered(RED, tmp_path / "gone", 5, "a cat")
+
+
+def test_a_folder_that_is_closed_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "closed").mkdir(mode=0)
+    with modes_hold(), pytest.raises(UserError, match="cannot write .*a.png: Permission denied"):
+        pictures.write_new(tmp_path / "closed" / "a.png", b"a")
 
 
 def test_writing_over_leaves_what_is_beside_and_half_of_nothing(tmp_path: Path) -> None:
