@@ -18,12 +18,14 @@ from lib_ebca.reading import refuse_no_file
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.pictures import output_folder
 
-from .lock import alone_in
+from .lock import LOCK, alone_in
 
 _PART = ".ebca-part"
 _OWN_PART = re.compile(r"\..+\.[0-9a-f]{8}" + re.escape(_PART), re.DOTALL)
 # What is wrong with one name alone; every other error of the system is the folder's.
 _OF_THE_NAME = {errno.ENAMETOOLONG, errno.EINVAL, errno.EILSEQ, errno.EISDIR}
+# What a share answers that brings files alone to the disk.
+_NO_SYNC = {errno.EINVAL, errno.EBADF, errno.ENOSYS, errno.EOPNOTSUPP}
 
 _PATIENCE = 10  # tries
 
@@ -69,7 +71,8 @@ class Store:
             for part in self.local.rglob(".*" + _PART):
                 # What cannot be taken away is in nobody's way.
                 with suppress(OSError):
-                    if _OWN_PART.fullmatch(part.name) and not part.is_symlink():
+                    ours = _OWN_PART.fullmatch(part.name) and not part.is_symlink()
+                    if ours and not _in_another_run(part, self.local):
                         part.unlink(missing_ok=True)
             yield
 
@@ -180,6 +183,11 @@ def digest_of(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def _in_another_run(path: Path, top: Path) -> bool:
+    """Whether a folder between `top` and the file is a run's own, which may be going on."""
+    return any((folder / LOCK).exists() for folder in path.parents if top in folder.parents)
+
+
 def _identity(folder: Path) -> tuple[int, int]:
     # As long as the lock holds the folder open, no other has these numbers.
     status = folder.stat()
@@ -199,11 +207,14 @@ def _replace(part: Path, path: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Brings the folder's list of names to the disk too; Windows has no such call."""
+    """Brings the folder's list of names to the disk too; Windows, and some network shares, have no such call."""
     if os.name == "nt":
         return
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
     finally:
         os.close(handle)

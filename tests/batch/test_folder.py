@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -123,3 +126,31 @@ def test_a_folder_that_is_moved_away_ends_the_run(tmp_path: Path, another: bool)
         with pytest.raises(FolderLost, match=told):
             store.append(NAME, b"another line")
     assert list(out.iterdir()) == [] if another else not out.exists()
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.EIO])
+def test_a_share_that_brings_no_folders_to_the_disk_is_good_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    truly = os.fsync
+
+    def files_alone(handle: int) -> None:
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        truly(handle)
+
+    monkeypatch.setattr(os, "fsync", files_alone)
+    with nullcontext() if number == errno.EINVAL else pytest.raises(FolderLost, match="cannot write"):
+        Store(str(tmp_path)).write("a.png", b"a")
+
+
+def test_a_run_below_keeps_what_it_writes(tmp_path: Path) -> None:
+    parts = [tmp_path / place / ".a.png.0123abcd.ebca-part" for place in ("theirs", "theirs/below", "ours")]
+    for part in parts:
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"a")
+    with Store(str(tmp_path / "theirs")).locked():
+        for part in parts[:2]:
+            part.write_bytes(b"a")
+        with Store(str(tmp_path)).locked():
+            assert [part.exists() for part in parts] == [True, True, False]
