@@ -19,7 +19,7 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-# What the machine and its file systems say for themselves, wherever it is met; any other of the system is a defect of ours.
+# What the machine and its file systems say, wherever it is met; any other error of the system is a defect of ours.
 _OF_THE_MACHINE = {
     errno.EACCES,
     errno.EPERM,

@@ -119,7 +119,7 @@ class Store:
                 part.unlink(missing_ok=True)
 
     def _refuse_another_folder(self) -> None:
-        """Raises OSError where the folder is gone, FolderLost where it is not the one that was locked: another run's."""
+        """Raises OSError where the folder is gone, and FolderLost where it is not the one that was locked."""
         assert self.local is not None
         now = _identity(self.local)
         if self._held not in (None, now):

@@ -22,6 +22,8 @@ _READ = frozenset(
         *("Version", "Lora hashes", "RNG"),
     }
 )
+# Of ours in the WebUI, and nothing that the command line has: a plan in one of two passes, an edit in the img2img tab.
+_OF_THE_WEBUI = frozenset({"EBCA passes", "EBCA inversion"})
 _NAMED = 8  # fields in a sentence
 
 
@@ -55,7 +57,9 @@ def unread_fields(fields: Mapping[str, str]) -> tuple[str, ...]:
     unread = [
         name
         for name in fields
-        if name not in read and not name.startswith("EBCA") and not (name == "Denoising strength" and ours)
+        if name not in read
+        and (name in _OF_THE_WEBUI or not name.startswith("EBCA"))
+        and not (name == "Denoising strength" and ours)
     ]
     return tuple(unread)
 

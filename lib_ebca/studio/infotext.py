@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lib_ebca.studio.errors import UserError
+from lib_ebca.studio.pictures import unwarned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -78,7 +79,8 @@ def from_picture(image: Image) -> str | None:
 def _comment(image: Image) -> object:
     # Pillow reads the header when it is asked for, and raises whatever a broken one leads to.
     try:
-        return image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
+        with unwarned():
+            return image.getexif().get_ifd(_EXIF_IFD).get(_USER_COMMENT)
     except (SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, struct.error):
         return None
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,8 @@ def add(pipe: Any, loras: Sequence[Lora], allow_pickle: bool) -> tuple[tuple[str
             where["use_safetensors"] = True
         try:
             unplaced = _unplaced(pipe, pipe.lora_state_dict(str(path.parent), unet_config=pipe.unet.config, **where)[0])
-            pipe.load_lora_weights(str(path.parent), adapter_name=name, **where)
+            with _unlogged():
+                pipe.load_lora_weights(str(path.parent), adapter_name=name, **where)
         except (OSError, ValueError, LookupError, RuntimeError, TypeError, AttributeError, SafetensorError) as error:
             reason = shortened(" ".join(str(error).split()), 400) or type(error).__name__
             raise UserError(f"--lora {lora.path!r} does not fit the model: {reason}") from None
@@ -62,6 +64,19 @@ def add(pipe: Any, loras: Sequence[Lora], allow_pickle: bool) -> tuple[tuple[str
             raise UserError(f"--lora {loras[0].path!r}: no layer of the model takes these weights")
         pipe.set_adapters(names, [lora.weight for lora in loras])
     return tuple(file_hash(path) for path in files), tuple(notes)
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """What diffusers raises it also logs, in many lines."""
+    from diffusers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _unplaced(pipe: Any, weights: Iterable[str]) -> list[str]:

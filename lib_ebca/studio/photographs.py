@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.pictures import open_picture
+from lib_ebca.studio.pictures import open_picture, unwarned
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -75,7 +75,8 @@ def read(path: Path) -> Photo:
 
     opened = open_picture(path)
     try:
-        turned = ImageOps.exif_transpose(opened)
+        with unwarned():
+            turned = ImageOps.exif_transpose(opened)
     except (SyntaxError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError, OSError, struct.error):
         # A broken header says nothing: the picture is as it lies there.
         turned = opened

@@ -9,7 +9,8 @@ import re
 import secrets
 import struct
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,7 @@ _NO_LINKS = {errno.EINVAL, errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.E
 
 
 def output_folder(folder: Path) -> Path:
-    """`folder`, made if need be, with its ~ resolved. Raises UserError where it cannot be written to, or not be listed."""
+    """`folder`, its ~ resolved, made if need be. Raises UserError where it cannot be written to or listed."""
     try:
         folder = folder.expanduser()
         folder.mkdir(parents=True, exist_ok=True)
@@ -143,6 +144,14 @@ def beside(picture: Path, what: str) -> Path:
     return picture.with_name(f"{picture.stem}-{what}.png")
 
 
+@contextmanager
+def unwarned() -> Iterator[None]:
+    """Pillow tells a broken header in lines that name its own source; what it leads to has a sentence."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        yield
+
+
 def open_picture(path: Path, data: bytes | None = None) -> Image:
     """The picture in the file, or in `data`, which came from there; read completely.
 
@@ -153,7 +162,7 @@ def open_picture(path: Path, data: bytes | None = None) -> Image:
     try:
         if data is None:
             refuse_no_file(path)
-        with warnings.catch_warnings():
+        with unwarned():
             # Pillow warns of a bomb up to twice the size at which it refuses it.
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             with Image.open(path if data is None else io.BytesIO(data)) as image:

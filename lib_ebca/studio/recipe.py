@@ -194,7 +194,8 @@ def from_text(text: str) -> tuple[Recipe, Source]:
         noise=_noise(get(RNG), written_by_us),
         hires=hires.read(info.fields) if sampling == samplers.WEBUI else None,
     )
-    plan = _plan(get(OURS, "")) if written_by_us else parse(prompt).plan
+    # The WebUI writes the whole plan too, with what stood in the accordion alone; without EBCA there is the prompt's.
+    plan = _plan(get(OURS, "")) if written_by_us or OURS in info.fields else parse(prompt).plan
     recipe = Recipe(settings, prompt, plan, _whole(info.fields, "Seed", -1), batch, position)
     hashes = tuple(recorded.numbered(info.fields, f"{OURS} lora hash"))
     source = Source(

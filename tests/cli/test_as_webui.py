@@ -154,7 +154,7 @@ def test_a_model_is_found_by_its_hash_and_its_name(tmp_path: Path) -> None:
     (tmp_path / "0").chmod(0o600)
     with modes_hold():
         assert find("renamed", hashes["b"], [tmp_path]) == str(files["b"])
-        with pytest.raises(UserError, match="cannot read '.*0/x'"):
+        with pytest.raises(UserError, match=r"cannot read '.*0/x'"):
             find("a", hashes["a"], [tmp_path / "0" / "x"])
     with pytest.raises(UserError, match=r"with the model 'c': say where that is with --model, or name the folder"):
         find("c", "0" * 10, [tmp_path])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from tests.cli.conftest import Ebca
@@ -204,9 +204,19 @@ def test_a_lora_that_does_not_fit(draw: Ebca, tmp_path: Path) -> None:
         refused(draw(PROMPT, "--lora", pickled), "pickle", "--allow-pickle")
 
 
-def test_layers_of_a_lora_that_the_model_lacks_are_told(draw: Ebca, tiny_lora: Path, tmp_path: Path) -> None:
-    from safetensors.torch import load_file
+def test_a_lora_of_another_size_is_one_sentence(tiny_model: Path, tiny_lora: Path, tmp_path: Path) -> None:
+    other = tmp_path / "wide.safetensors"
+    save_file({name: torch.zeros(7, 7) for name in load_file(tiny_lora)}, other)
+    command = [sys.executable, "-m", "cli", "txt2img", PROMPT, "--model", str(tiny_model), "--lora", str(other)]
+    # The library's log goes past what a test hears.
+    done = subprocess.run([*command, "--out", str(tmp_path / "out")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"Error: --lora '{other}' does not fit the model")
+    assert done.stderr.count("\n") == 1
+    assert "size mismatch" in done.stderr
 
+
+def test_layers_of_a_lora_that_the_model_lacks_are_told(draw: Ebca, tiny_lora: Path, tmp_path: Path) -> None:
     wider = tmp_path / "wider.safetensors"
     layer = "unet.down_blocks.7.attentions.0.transformer_blocks.0.attn2.to_k"
     weights = {f"{layer}.lora.down.weight": torch.zeros(2, 4), f"{layer}.lora.up.weight": torch.zeros(4, 2)}

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from lib_ebca.language.directives import parse
 from lib_ebca.studio import recipe, request
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.foreign import unread_in_prompt
@@ -58,6 +59,15 @@ def test_fields_that_nothing_reads_are_told() -> None:
     told = request.differences(source, Source("x", ""))
     assert told == (f"The picture will differ: of its text, this is not read here: {', '.join(names)}.",)
     assert request.differences(recorded()[1], Source("x", "")) == ()
+
+
+def test_the_plan_of_a_webuis_accordion_is_read() -> None:
+    made, source = recorded(more=', EBCA: "<bcu:0.01:0.02> <edit:dog:0.5>"')
+    assert (made.plan, source.unread) == (parse("<bcu:0.01:0.02> <edit:dog:0.5>").plan, ())
+    with pytest.raises(UserError, match="field EBCA is 'hello': it should be directives and nothing else"):
+        recorded(more=", EBCA: hello")
+    _, source = recorded(more=", EBCA: <edit:dog:0.5>, EBCA passes: Hires pass, EBCA inversion: fixed point")
+    assert source.unread == ("EBCA passes", "EBCA inversion")
 
 
 def test_that_the_noise_was_taken_for_a_gpus_is_told() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from lib_ebca import ContextUpdate, Edit, Plan
-from lib_ebca.studio import infotext, recipe
+from lib_ebca.studio import infotext, photographs, recipe
 from lib_ebca.studio.errors import UserError
 from lib_ebca.studio.infotext import Infotext
 from lib_ebca.studio.pictures import open_picture
@@ -160,11 +161,22 @@ def test_a_text_beyond_all_measure_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "exif", [b"Exif\0\0", b"Exif\0\0II*\0", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"\0" * 30, b"Exif\0\0x"]
+    "exif",
+    [
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        b"Exif\0\0II*\0\xff\xff\xff\x7f",
+        b"Exif\0\0MM\0*\xff\xff\xff\xff",
+        b"\0" * 30,
+        b"Exif\0\0x",
+    ],
 )
 def test_a_broken_exif_header_is_no_text(tmp_path: Path, exif: bytes) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / "broken.jpg", exif=exif)
-    assert infotext.from_picture(open_picture(tmp_path / "broken.jpg")) is None
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert infotext.from_picture(open_picture(tmp_path / "broken.jpg")) is None
+        photographs.read(tmp_path / "broken.jpg")
 
 
 def test_a_picture_of_too_many_pixels_is_refused(tmp_path: Path) -> None:

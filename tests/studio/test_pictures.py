@@ -39,7 +39,7 @@ def test_a_folder_that_went_away_is_a_sentence(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_closed_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "closed").mkdir(mode=0)
-    with modes_hold(), pytest.raises(UserError, match="cannot write .*a.png: Permission denied"):
+    with modes_hold(), pytest.raises(UserError, match=r"cannot write .*a.png: Permission denied"):
         pictures.write_new(tmp_path / "closed" / "a.png", b"a")
 
 
