@@ -22,7 +22,7 @@ from lib_ebca.hosts.diffusers import energy_attention
 from lib_ebca.language.excite import Excite
 from lib_ebca.language.plan import Plan
 from lib_ebca.studio import loading
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
+from lib_ebca.studio.recipe import Settings
 
 from . import memory
 from .architectures import TOKENS, build, twin
@@ -122,8 +122,8 @@ def measure(
 
 
 def pipeline(arch: str, size: tuple[int, int], device: torch.device, dtype: torch.dtype) -> Any:
-    """The embedded model's pipeline around another UNet, and a text encoder of that one's width."""
-    base = loading.load(Settings(model=EMBEDDED_DEFAULT, device=str(device))).pipe
+    """The model shapes' pipeline around another UNet, and a text encoder of that one's width."""
+    base = loading.load(Settings(model="shapes", device=str(device))).pipe
     unet = build(arch, device, dtype)
     width = unet.config.cross_attention_dim
     config = type(base.text_encoder.config)(

@@ -9,7 +9,7 @@ import typer
 from benchmarks.measurement import write_json
 from lib_ebca.studio import loading
 from lib_ebca.studio.errors import UserError
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Settings
+from lib_ebca.studio.recipe import Settings
 from lib_ebca.studio.settings import at_least, checked
 
 from .bench_options import DeviceOption, JsonFileOption, SizeOption, ThreadsOption, latent_sides, told
@@ -73,7 +73,7 @@ def picture(
     with sentences():
         for name, value in (("--steps", steps), ("--repeats", repeats), ("--threads", threads)):
             at_least(name, value, 1)
-        asked = checked(Settings(model=model or EMBEDDED_DEFAULT, device=device, dtype=dtype))
+        asked = checked(Settings(model=model or "shapes", device=device, dtype=dtype))
         loaded = loading.load(asked, allow_pickle)
         import torch
 

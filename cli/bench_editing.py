@@ -130,13 +130,14 @@ def inversions(
         from benchmarks.alignment.tables import markdown
         from benchmarks.editing import bench
         from benchmarks.editing import inversions as ways
+        from benchmarks.editing.grounds import ground_of
         from benchmarks.editing.tables import described
 
         for page in pages or ():
             places(page, [ways.BLOCK])  # told before anything is drawn
         loaded, about = _loaded(asked, allow_pickle)
 
-        sets = {ways.DRAWN: ways.drawn(scenes, bench.SCENES_SEED)} if scenes else {}
+        sets = {ways.DRAWN: ways.drawn(ground_of(folder_of(asked.model)), scenes, bench.SCENES_SEED)} if scenes else {}
         if photographs:
             sets[ways.PHOTOGRAPHS] = list(ways.photographs(*loaded.size))
         with progress.bar("batches") as advance:

@@ -1,4 +1,4 @@
-"""`ebca demo`: a contact sheet of what the methods do, drawn with the embedded model of real nouns."""
+"""`ebca demo`: a contact sheet of what the methods do, drawn with the embedded model."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lib_ebca.studio import Picture, Studio, loading, pictures, plots, request, settings
-from lib_ebca.studio.recipe import Recipe, Settings
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT, Recipe, Settings
 from lib_ebca.studio.sheet import contact_sheet
 
 from . import progress
@@ -32,7 +32,6 @@ class Variant:
         return f"{self.label}: {self.directives}" if self.directives else self.label
 
 
-MODEL = "primer"
 PROMPT = "a cat and a red car"
 PLAIN = Variant("plain")
 BCU = Variant("BCU", "<bcu:0.005:0.01>")
@@ -52,12 +51,14 @@ STEPS = 25
 
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")] = Path("demo"),
-    model: Annotated[str, typer.Option("--model", "-m", help="Another model than the embedded one.")] = MODEL,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Another model than the embedded one.")
+    ] = EMBEDDED_DEFAULT,
     steps: Annotated[int, typer.Option(help="Sampling steps of each picture.")] = STEPS,
 ) -> None:
     """Draw a prompt plainly, with BCU, with subjects and with three edits, for several seeds, and plot the energies."""
     asked = settings.checked(Settings(model=model, steps=steps))
-    if model == MODEL:
+    if model == EMBEDDED_DEFAULT:
         asked = replace(asked, guidance=EMBEDDED_GUIDANCE)
     folder = pictures.output_folder(out)
     studio = Studio(loading.load(asked))

@@ -176,7 +176,7 @@ def _drawing() -> Fact:
     started = time.perf_counter()
     try:
         studio = Studio.open()
-        (picture,) = studio.draw([studio.recipe("a red circle <bcu>", seed=1, steps=_STEPS, guidance=3)])
+        (picture,) = studio.draw([studio.recipe("a cat <bcu>", seed=1, steps=_STEPS, guidance=3)])
     except Exception as error:  # whatever it is belongs on the page, and by its kind alone: a message may hold paths
         return Fact("Tried", "a picture of the embedded model", f"failed with {type(error).__name__}", False)
     width, height = picture.image.size

@@ -10,12 +10,12 @@ from typer.core import TyperGroup
 from .help_width import NarrowContext
 
 EXAMPLES: Mapping[str, str] = {
-    "": 'ebca txt2img "a red circle <bcu>" --cfg 3',
-    "txt2img": 'ebca txt2img "a red circle and a blue square <bcu:0.01:0.02>" --cfg 3',
+    "": 'ebca txt2img "a cat and a red car <bcu>" --cfg 3',
+    "txt2img": 'ebca txt2img "a cat and a dog <bcu:0.01:0.02>" --cfg 3',
     "edit": 'ebca edit cat.jpg -c "a cat" --edit dog:0.75:from=0.5 --edit cat:-0.65:from=0.5',
     "img2img": 'ebca img2img sketch.png "a castle next to a river" --strength 0.6',
     "inpaint": 'ebca inpaint sky.png mask.png "a teddy bear" --preset inpaint',
-    "p2p": 'ebca p2p "one red circle" "one blue circle" --cfg 3',
+    "p2p": 'ebca p2p "a cat and a red car" "a dog and a red car" --cfg 3',
     "presets": "ebca presets",
     "tokens": 'ebca tokens "a cat wearing a shirt <boost:shirt:2.5>"',
     "info": "ebca info picture.png",
@@ -37,7 +37,7 @@ EXAMPLES: Mapping[str, str] = {
     "heads measure": "ebca heads measure --concepts concepts.yaml --prompts prompts.txt --out vectors.json",
     "heads merge": "ebca heads merge a.json b.json --out all.json",
     "heads show": "ebca heads show sd1 --out plots",
-    "heads weaken": "ebca heads weaken Colours --score colours",
+    "heads weaken": "ebca heads weaken Colours --score colours --model shapes",
 }
 
 

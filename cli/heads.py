@@ -40,6 +40,8 @@ app.command()(heads_measure.measure)
 app.command()(heads_measure.merge)
 
 _FAMILIES = ("sd1", "sdxl")
+JUDGED = "shapes"
+"""The embedded model whose pictures are judged by rule."""
 _POINTS = 8  # weakened counts on a curve, beside none and all
 
 
@@ -91,7 +93,7 @@ def weaken(
     model: ModelOption = None,
     prompts: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A prompt on each line.  (default: the embedded model's own, and its judge)"),
+        typer.Option(metavar="FILE", help="A prompt on each line.  (default: the model shapes' own, and its judge)"),
     ] = None,
     score: Annotated[
         str | None,
@@ -174,12 +176,14 @@ def _scored(
     from lib_ebca.studio.head_measure import read_prompts
 
     if prompts is None:
-        if loaded.source.model != EMBEDDED_DEFAULT or score == "clip":
-            raise UserError("--prompts is missing: only the embedded model's prompts and judge are known here")
+        if loaded.source.model != JUDGED or score == "clip":
+            raise UserError(
+                f"--prompts is missing: only the prompts and the judge of the model {JUDGED} are known here"
+            )
         return judged(score or "shapes", count)
     if score not in (None, "clip"):
         raise UserError(
-            f"--score {score} is the embedded model's judge, which has its own prompts: leave out --prompts"
+            f"--score {score} is the judge of the model {JUDGED}, which has its own prompts: leave out --prompts"
         )
     try:
         return resembling(read_prompts(prompts), word, count, loaded.pipe.device.type)

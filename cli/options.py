@@ -26,7 +26,7 @@ ModelOption = Annotated[
         "--model",
         "-m",
         metavar="MODEL",
-        help="Embedded model, folder in diffusers layout, single .safetensors file, or hub id.  [default: shapes]",
+        help="Embedded model, folder in diffusers layout, single .safetensors file, or hub id.  [default: primer]",
         show_default=False,
     ),
 ]

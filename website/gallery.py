@@ -41,45 +41,39 @@ class Exhibit:
         return f'ebca txt2img "{self.prompt} {self.directives}" {asked}'
 
 
-_PAIR = "a red circle and a blue square"
+_PAIR = "a cat and a red car"
 EXHIBITS = (
-    Exhibit("bcu", "The update", _PAIR, "<bcu:0.02:0.02>", "Colours and outlines settle; the layout stays."),
-    Exhibit(
-        "boost",
-        "A boosted word",
-        _PAIR,
-        "<bcu:0.02:0.02> <boost:square:4>",
-        "The step of one word, four times as long.",
-    ),
-    Exhibit("swap", "Something else in its place", _PAIR, "<edit:a red circle and a green star:4>", "An edit adds."),
+    Exhibit("bcu", "The update", _PAIR, "<bcu:0.01:0.02>", "Outlines and faces settle or give way; the layout stays."),
+    Exhibit("boost", "A boosted word", _PAIR, "<bcu:0.005:0.01> <boost:car:4>", "One word's step, four times as long."),
+    Exhibit("swap", "Something else in its place", _PAIR, "<edit:a dog and a red car:3>", "An edit adds."),
     Exhibit(
         "away",
         "Something taken away",
         _PAIR,
-        "<edit:a red circle:4> <edit:a blue square:-0.9>",
+        "<edit:a cat:2> <edit:a red car:-0.9>",
         "A negative strength takes away.",
     ),
-    Exhibit("backdrop", "Another background", _PAIR, f"<edit:{_PAIR} on a black background:4>", "The objects stay."),
+    Exhibit("backdrop", "Another background", _PAIR, f"<edit:{_PAIR} at night:3>", "The things stay."),
     Exhibit(
         "late",
         "The same, late",
         _PAIR,
-        f"<edit:{_PAIR} on a black background:4:from=0.6>",
+        f"<edit:{_PAIR} at night:3:from=0.6>",
         "A window of the pass: what is there by then stays where it is.",
     ),
     Exhibit(
-        "three",
+        "subjects",
         "Subjects that have to be there",
-        "a red circle and a blue square and a green star",
-        "<excite:circle> <excite:square> <excite:star>",
-        "Three objects are one more than the model ever saw; Attend-and-Excite brings more of them, not all.",
+        "a bird and a brown bench",
+        "<excite:bird> <excite:bench>",
+        "Attend-and-Excite moves the latent until each has its place.",
     ),
     Exhibit(
         "concept",
         "A concept on a word",
-        "a red circle on a dark background",
-        "<concept:dark:Tones=2>",
-        "The heads that care for tones attend twice as much to the word.",
+        "a horse with a hat",
+        "<concept:hat:Worn=2>",
+        "The heads that care for what is worn attend twice as much to the word.",
     ),
 )
 

@@ -24,8 +24,7 @@ from world.statistics import Estimate, mean
 
 from ..alignment.results import Line, Store, read_lines
 from ..alignment.tables import Table
-from .ground import EditingError
-from .shapes_edits import pictures, scene_edits
+from .ground import EditingError, Ground
 
 BLOCK = "inversions"
 DRAWN, PHOTOGRAPHS = "drawn", "photographs"
@@ -90,10 +89,12 @@ class Row:
     evaluations: int
 
 
-def drawn(count: int, seed: int) -> list[Sample]:
-    """Scenes of the embedded model's world."""
-    edits = scene_edits("remove", count, seed)
-    return [Sample(picture, edit.caption) for picture, edit in zip(pictures(edits), edits, strict=True)]
+def drawn(ground: Ground, count: int, seed: int) -> list[Sample]:
+    """Scenes of a model's own world, those that are edited; where its edits have scenes of their own, some of each."""
+    kinds = ground.kinds[:1] if ground.shared else ground.kinds
+    each = -(-count // len(kinds))
+    edits = [edit for kind in kinds for edit in ground.edits(kind, each, seed)][:count]
+    return [Sample(picture, edit.caption) for picture, edit in zip(ground.pictures(edits), edits, strict=True)]
 
 
 def photographs(width: int, height: int) -> Iterator[Sample]:

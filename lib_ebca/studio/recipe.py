@@ -15,7 +15,7 @@ from lib_ebca.version import __version__
 if TYPE_CHECKING:
     from lib_ebca.language.plan import Plan
 
-EMBEDDED_DEFAULT = "shapes"
+EMBEDDED_DEFAULT = "primer"
 MOST_TOGETHER = 1024  # pictures of one batch
 OURS = "EBCA"
 SCHEDULE = "Schedule type"

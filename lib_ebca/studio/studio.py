@@ -5,8 +5,8 @@ In a notebook:
     from lib_ebca.studio import Studio
 
     studio = Studio.open()
-    (picture,) = studio.draw([studio.recipe("a red circle <bcu:0.02:0.02>", seed=1, steps=25, guidance=3)])
-    picture.save("circle.png")
+    (picture,) = studio.draw([studio.recipe("a cat and a dog <bcu:0.005:0.01>", seed=1, steps=25, guidance=3)])
+    picture.save("cat-and-dog.png")
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from benchmarks.editing import bench, inversions, tables
 from benchmarks.editing.ground import EditingError
 from benchmarks.editing.methods import OBJECT, SCENE, Method, PlanSettings, SwapSettings, plan_of
 from benchmarks.editing.settings import CANDIDATES, IMG2IMG, METHODS, SWAP, SWAP_PLAIN
-from benchmarks.editing.shapes_edits import KINDS, SceneEdit, outcome, pictures, scene_edits
+from benchmarks.editing.shapes_edits import KINDS, SceneEdit, ShapesGround, outcome, pictures, scene_edits
 from benchmarks.editing.sheet import CELL, draw_sheet, shown
 from cli.main import app
 from lib_ebca.hosts.inversion import edit_scheduler
@@ -211,7 +211,7 @@ def test_inversions_are_compared(pipe: Any, tmp_path: Path) -> None:
         for way in inversions.WAYS
         if "1 a step" in way.name or "4 a step, memory" in way.name or "plain" in way.name
     ]
-    sets = {"drawn": inversions.drawn(3, 1)}
+    sets = {"drawn": inversions.drawn(ShapesGround(), 3, 1)}
     rows = inversions.compare(pipe, sets, tmp_path, {}, steps=4, batch=2, ways=ways)
     assert [row.evaluations for row in rows] == [3, 5, 17]
     assert rows[2].own.value > rows[0].own.value and rows[0].vae == rows[2].vae

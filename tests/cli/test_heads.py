@@ -148,7 +148,7 @@ def test_show_lists_and_plots(measure: Callable[..., Result], ebca: Ebca, tmp_pa
 
 
 def test_weaken_leaves_a_plot_and_numbers(ebca: Ebca, tmp_path: Path) -> None:
-    asked = ("--count", 2, "--points", 1, "--randoms", 1, "--steps", 2, "--out", tmp_path)
+    asked = ("--count", 2, "--points", 1, "--randoms", 1, "--steps", 2, "--out", tmp_path, "--model", "shapes")
     done = ebca("heads", "weaken", "colours", "--score", "colours", *asked)
     assert done.exit_code == 0, done.stderr
     found = json.loads((tmp_path / "weaken-colours.json").read_text())
@@ -156,8 +156,9 @@ def test_weaken_leaves_a_plot_and_numbers(ebca: Ebca, tmp_path: Path) -> None:
     assert found["what"]["counts"] == [0, 17, 34]
     assert "least relevant first less most relevant first" in done.stdout
     assert Image.open(tmp_path / "weaken-colours.png").size[0] > 100
-    refused(ebca("heads", "weaken", "Colour", "--out", tmp_path), "did you mean Colours?")
-    refused(ebca("heads", "weaken", "Colours", "--score", "smell", "--out", tmp_path), "'smell'", "shapes, colours")
+    refused(ebca("heads", "weaken", "Colour", "--model", "shapes", "--out", tmp_path), "did you mean Colours?")
+    smell = ebca("heads", "weaken", "Colours", "--score", "smell", "--model", "shapes", "--out", tmp_path)
+    refused(smell, "'smell'", "shapes, colours")
 
 
 @pytest.mark.slow

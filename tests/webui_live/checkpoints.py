@@ -23,7 +23,6 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lib_ebca.studio.locate import MODELS
-from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
 from tests.tiny_text import text_encoder, tokenizer
 from training.compvis import compvis_config, export_compvis, to_compvis
 
@@ -133,7 +132,7 @@ def vocabulary(folder: Path) -> None:
 def _twin(folder: Path) -> Path:
     with tempfile.TemporaryDirectory() as work:
         model, out = Path(work) / "model", Path(work) / "out"
-        shutil.copytree(MODELS / EMBEDDED_DEFAULT, model)
+        shutil.copytree(MODELS / "shapes", model)
         config = AutoencoderKL.load_config(model / "vae")
         torch.manual_seed(5)
         vae = AutoencoderKL(
