@@ -26,8 +26,11 @@ INVERSIONS: dict[str, dict[str, Any]] = {
     PLAIN: {"method": "published", "regularisation": Regularisation(rounds=0)},
 }
 OBJECT, SCENE = "object", "scene"
-CONCEPT_OF = {"colour": "Colours", "shape": "Shapes", "restyle": "Styles"}
-"""What kind of word an edit swaps, as the embedded model's head relevance vectors call it."""
+CONCEPT_OF = {
+    **{"colour": "Colours", "shape": "Shapes", "restyle": "Styles"},
+    **{"cat to dog": "Animals", "horse to zebra": "Animals", "glasses put on": "Worn"},
+}
+"""What kind of word an edit swaps, as the embedded models' head relevance vectors call it."""
 
 
 @dataclass(frozen=True)
@@ -110,11 +113,13 @@ class Method:
 
     @property
     def label(self) -> str:
-        """The settings in words."""
-        return ", ".join(
+        """The settings in words; of a plan the inversion too, where it is not the usual one."""
+        words = [
             f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"
             for name, value in asdict(self.settings).items()
-        )
+        ]
+        unusual = isinstance(self.settings, PlanSettings) and self.inversion == PLAIN
+        return ", ".join([*words, *["plain DDIM inversion"] * unusual])
 
 
 def plan_of(edit: WordedEdit, settings: PlanSettings) -> Plan:

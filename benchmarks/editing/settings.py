@@ -45,8 +45,9 @@ BOOK_METHODS = (
     Method(SWAP, SwapSettings(2.0, negative=False), FIXED_POINT),
     Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
     Method(P2P, FollowSettings(3.0, 0.8, 0.4)),
+    Method(P2P_HRV, FollowSettings(3.0, 0.8, 0.9, concept=True)),
 )
-"""The same for the published edits on scenes of a book, whose models have no head relevance vectors."""
+"""The same for the published edits on scenes of a book."""
 
 _PLANS = (
     PlanSettings(3.0, OBJECT, 1.0, 0.9, 0.2),
@@ -71,7 +72,19 @@ CANDIDATES = (
     *(Method(P2P_HRV, replace(settings, self_=0.9, concept=True)) for settings in _FOLLOWS),
 )
 
-BOOK_CANDIDATES = tuple(method for method in CANDIDATES if method.name != P2P_HRV)
+# Its things are fewer and its words stronger.
+_BOOK_PLANS = (
+    PlanSettings(3.0, SCENE, 1.0, 1.0, 0.0),
+    PlanSettings(3.0, SCENE, 3.0, 0.0, 0.0),
+    PlanSettings(3.0, SCENE, 3.0, 0.0, 0.2),
+    PlanSettings(5.0, SCENE, 3.0, 0.0, 0.1),
+    PlanSettings(3.0, OBJECT, 2.0, 0.9, 0.1),
+)
+
+BOOK_CANDIDATES = (
+    *CANDIDATES,
+    *(Method(EBCA, settings, inversion) for settings in _BOOK_PLANS for inversion in (FIXED_POINT, PLAIN)),
+)
 
 
 def methods_of(world: str, tuning: bool = False) -> tuple[Method, ...]:
