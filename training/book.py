@@ -30,7 +30,7 @@ from .stages import Workshop
 from .worlds import Book
 
 EYE_STEPS, EYE_RATE, EYE_BATCH = {"book": 12_000, "primer": 1700}, 1.5e-3, 32
-SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 1500}, 1e-3, 96
+SCORER_STEPS, SCORER_RATE, SCORER_BATCH = {"book": 8000, "primer": 1000}, 1e-3, 96
 SCORER_ACCURACY = "accuracy.json"
 TINY_WIDTHS = (16, 16, 16)
 QUICK_STEPS = 4

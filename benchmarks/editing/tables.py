@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lib_ebca.studio.recipe import EMBEDDED_DEFAULT
 from world.statistics import Estimate
 
 from ..alignment.tables import Table, change, markdown, probability
@@ -119,7 +120,7 @@ def block_names(question: Question) -> tuple[str, str]:
 def blocks(rows: Sequence[Row], question: Question, model: Path, about: Mapping[str, str]) -> dict[str, str]:
     """Markdown by the name of the block that it stands in; `about` says what the results were made with."""
     main_block, details_block = block_names(question)
-    model_option = "" if question.ground.name == ShapesGround.name else f"--model {about['model']} "
+    model_option = "" if about["model"] == EMBEDDED_DEFAULT else f"--model {about['model']} "
     options = f"{model_option}--scenes {question.scenes} --steps {question.steps} --batch-size {question.batch}"
     made = f"Made by `ebca bench editing {options}` with {described(about)}."
     main = [markdown(main_table(rows, question)), verdict(rows), judged(model), made]
