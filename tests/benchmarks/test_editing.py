@@ -236,10 +236,10 @@ def test_no_scenes_are_not_as_many_as_usual() -> None:
     assert result.exit_code == 2 and "scenes is 0: it should be at least 1" in result.output
 
 
-@pytest.mark.parametrize("command", ["editing", "inversions"])
-def test_a_page_without_a_place_is_told_before_anything_is_drawn(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("command", "block"), [("editing", "editing-book"), ("inversions", "inversions")])
+def test_a_page_without_a_place_is_told_before_anything_is_drawn(command: str, block: str, tmp_path: Path) -> None:
     page, out = tmp_path / "page.md", tmp_path / "out"
     page.write_text("# Mine\n")
     result = CliRunner().invoke(app, ["bench", command, "--page", str(page), "--out", str(out)])
-    assert result.exit_code == 2 and f"<!-- {command}: begin -->" in " ".join(result.output.split())
+    assert result.exit_code == 2 and f"<!-- {block}: begin -->" in " ".join(result.output.split())
     assert not out.exists()

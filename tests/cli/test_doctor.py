@@ -30,7 +30,7 @@ def test_it_tries_a_picture(ebca: Ebca) -> None:
     done = ebca("doctor", "--json")
     facts = {fact["name"]: fact for fact in json.loads(done.output)}
     assert facts["a picture of the embedded model"]["works"] is True
-    assert facts["a picture of the embedded model"]["value"].startswith("64x64 on ")
+    assert facts["a picture of the embedded model"]["value"].startswith("128x128 on ")
 
 
 def test_what_is_too_old_or_missing_will_not_work() -> None:

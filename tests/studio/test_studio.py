@@ -90,4 +90,4 @@ def test_the_example_of_the_docstring_runs(tmp_path: Path, monkeypatch: pytest.M
     example = "\n".join(re.findall(r"^    (.*)$", str(lib_ebca.studio.studio.__doc__), re.MULTILINE))
     monkeypatch.chdir(tmp_path)
     exec(example.replace("steps=25", "steps=2"), {})
-    assert open_picture(tmp_path / "circle.png").size == (64, 64)
+    assert open_picture(tmp_path / "cat-and-dog.png").size == (128, 128)
