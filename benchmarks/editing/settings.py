@@ -39,11 +39,11 @@ METHODS = (
 """The first is compared with the others."""
 
 BOOK_METHODS = (
-    Method(EBCA, PlanSettings(5.0, OBJECT, 1.0, 0.9, 0.3, 6e-4)),
+    Method(EBCA, PlanSettings(3.0, SCENE, 3.0, 0.0, 0.2)),
     Method(PUBLISHED, CAT_TO_DOG),
-    Method(SWAP_PLAIN, SwapSettings(3.0, negative=False), PLAIN),
-    Method(SWAP, SwapSettings(2.0, negative=False), FIXED_POINT),
-    Method(IMG2IMG, NoiseSettings(5.0, 0.75), None),
+    Method(SWAP_PLAIN, SwapSettings(2.0, negative=False), PLAIN),
+    Method(SWAP, SwapSettings(3.0, negative=False), FIXED_POINT),
+    Method(IMG2IMG, NoiseSettings(3.0, 0.65), None),
     Method(P2P, FollowSettings(3.0, 0.8, 0.4)),
     Method(P2P_HRV, FollowSettings(3.0, 0.8, 0.9, concept=True)),
 )
