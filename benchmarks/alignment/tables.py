@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -45,8 +46,14 @@ def table(
 def markdown(content: Table) -> str:
     """A Markdown table under its title in bold."""
     lines = [content.heading, ("---",) * len(content.heading), *content.rows]
-    body = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+    body = "\n".join("| " + " | ".join(map(_in_markdown, line)) + " |" for line in lines)
     return f"**{content.title}**\n\n{body}\n"
+
+
+def _in_markdown(text: str) -> str:
+    """A directive as code, or a page would take it for HTML."""
+    shown = text.replace("|", "\\|")
+    return f"`{shown}`" if re.match(r"<\w", shown) else shown
 
 
 def rate(estimate: Estimate, percent: bool = True) -> str:

@@ -93,3 +93,8 @@ def test_each_page_takes_the_blocks_that_it_has_a_place_for(tmp_path: Path) -> N
 
 def test_markdown_escapes_bars() -> None:
     assert markdown(Table("t", ("a", "b"), (("x|y", "z"),))) == "**t**\n\n| a | b |\n| --- | --- |\n| x\\|y | z |\n"
+
+
+def test_markdown_shows_directives_and_small_chances_as_they_are() -> None:
+    shown = markdown(Table("t", ("method", "p"), (("<bcu:0.02>", "< 0.001"),)))
+    assert shown.endswith("| `<bcu:0.02>` | < 0.001 |\n")

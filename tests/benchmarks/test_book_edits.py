@@ -99,7 +99,9 @@ def test_a_model_edits_the_scenes_of_its_own_world(tmp_path: Path) -> None:
     candidates = {(method.settings, method.inversion) for method in methods_of("book", True)}
     assert methods_of("book") == BOOK_METHODS
     assert {(method.settings, method.inversion) for method in BOOK_METHODS} <= candidates
-    assert {method.name for method in methods_of("book", True)} == {method.name for method in methods_of("shapes", True)}
+    assert {method.name for method in methods_of("book", True)} == {
+        method.name for method in methods_of("shapes", True)
+    }
     labels = [f"{method.name}: {method.label}" for method in methods_of("book", True)]
     assert len(set(labels)) == len(labels)  # results are kept by them
 

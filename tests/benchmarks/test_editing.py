@@ -170,7 +170,10 @@ def test_tables_say_what_was_found(tmp_path: Path) -> None:
     (tmp_path / "judge.json").write_text(json.dumps({"after a VAE round trip": rates}))
     about = {"model": "tiny", "model_hash": "123", "dtype": "float32", "device": "cpu"}
     found = tables.blocks(rows, SMALL, tmp_path, about)
-    assert "`ebca bench editing --model tiny --scenes 3 --steps 4 --batch-size 2` with the model tiny (123)" in found["editing"]
+    assert (
+        "`ebca bench editing --model tiny --scenes 3 --steps 4 --batch-size 2` with the model tiny (123)"
+        in found["editing"]
+    )
     assert "94.6 % of drawings of one object and 99.4 % of two" in found["editing"]
     assert "guidance 7.5, negative False" in found["editing-details"]
 
