@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from benchmarks.alignment.tables import Table
 
 SCORERS = ("judge", "clip", "blip")
-SCORER = "scorer"
-"""The folder of a model's own CLIP."""
 
 
 def folder_of(model: str) -> Path:
@@ -41,8 +39,9 @@ def eye_beside(model: str) -> Path | None:
 
 def scorer_beside(model: str) -> Path | None:
     """The small CLIP that was made with a model of the book world."""
-    folder = folder_of(model) / SCORER
-    return folder if (folder / "config.json").is_file() else None
+    from benchmarks.scorers.loading import scorer_of
+
+    return scorer_of(folder_of(model))
 
 
 def judge_for(question: Question, model: str, device: str) -> Callable[[], Scorer]:

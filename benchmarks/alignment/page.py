@@ -10,6 +10,7 @@ from typing import Any
 from lib_ebca.studio.pictures import write_over
 from world.statistics import holm
 
+from ..scorers.loading import OWN
 from . import sweep
 from .analysis import Figure, costs, figures, outcomes
 from .methods import PLAIN, Method
@@ -97,9 +98,7 @@ def judge_table(model: Path) -> list[Table]:
 
 def scorer_table(model: Path) -> list[Table]:
     """The same of the model's own CLIP: how often a caption with one wrong word is less like a picture than its own."""
-    return _accuracy(
-        model / "scorer" / "accuracy.json", "The scorer's own accuracy: told from a caption with one wrong"
-    )
+    return _accuracy(model / OWN / "accuracy.json", "The scorer's own accuracy: told from a caption with one wrong")
 
 
 def _accuracy(path: Path, title: str) -> list[Table]:

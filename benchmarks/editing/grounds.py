@@ -9,6 +9,7 @@ from world.book.contents import PRIMER, WHOLE
 from world.book.eye import EYE_FILE, load_eye
 
 from ..scorers.clip import ClipEncoder
+from ..scorers.loading import scorer_of
 from .book_edits import BookGround
 from .ground import Ground
 from .shapes_edits import ShapesGround
@@ -22,6 +23,6 @@ def ground_of(model: Path) -> Ground:
     if not eye.is_file():
         return ShapesGround()
     card = json.loads((model / "card.json").read_text(encoding="utf-8"))
-    scorer = model / "scorer"
-    clip = ClipEncoder(str(scorer), templated=False) if (scorer / "config.json").is_file() else None
+    scorer = scorer_of(model)
+    clip = None if scorer is None else ClipEncoder(str(scorer), templated=False)
     return BookGround(load_eye(eye), CONTENTS[card["recipe"]["world"]], clip)

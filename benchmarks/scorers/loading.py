@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+OWN = "scorer"
+"""The folder of the small CLIP that was made with a model of the book world."""
+
 
 class ScorerError(ValueError):
     """A scorer cannot be had or cannot score; one sentence says why, and what would be right."""
+
+
+def scorer_of(model: Path) -> Path | None:
+    """The CLIP that was made with the model in that folder, if there is one."""
+    folder = model / OWN
+    return folder if (folder / "config.json").is_file() else None
 
 
 def load(name: str, model: type[Any], processor: type[Any], device: str | torch.device = "cpu") -> tuple[Any, Any]:
